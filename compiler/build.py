@@ -1,0 +1,75 @@
+"""From an architecture and its tensors to a module (DESIGN §5, §9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from nhnas.compiler.network import Network
+from nhnas.compiler.recipe import Recipe, compile_recipe, from_nothing
+from nhnas.compiler.remap import remap_weights
+from nhnas.compiler.tensor_plan import tensor_plans
+from nhnas.spec.edits import Edit
+from nhnas.spec.errors import InputError
+from nhnas.spec.model import Architecture
+from nhnas.spec.verify import verify
+
+
+def initial_weights(
+    arch: Architecture, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    """Untrained tensors, U(-1/√fan_in, 1/√fan_in) as torch's own layers; norms 1, 0, 0, 1."""
+    return remap_weights(tensor_plans(arch, from_nothing(arch)), {}, seed=seed, parent="", dtype=dtype)
+
+
+def build(
+    arch: Architecture,
+    tensors: Mapping[str, Tensor] | None = None,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Network:
+    """The module of `arch` with its tensors, untrained ones from `seed` where none are given.
+
+    Raises InputError where names or shapes of `tensors` are not those of the architecture.
+    """
+    verify(arch)
+    given = initial_weights(arch, seed) if tensors is None else tensors
+    floats = (t.dtype for t in given.values() if t.is_floating_point())
+    network = Network(arch).to(device=device, dtype=dtype or next(floats, torch.float32))
+    load_weights(network, given)
+    return network
+
+
+def load_weights(network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into the module; names and shapes must agree exactly, or InputError."""
+    own = network.tensors()
+    check_tensors({name: t.shape for name, t in own.items()}, {n: t.shape for n, t in tensors.items()})
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def check_tensors(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]]) -> None:
+    """Raise InputError at the first name that is missing, unknown or of another shape."""
+    for name in [*expected, *found]:
+        if name not in found:
+            raise InputError(f"weights: {name} is missing")
+        if name not in expected:
+            raise InputError(f"weights: {name} belongs to no part of the architecture")
+        if tuple(expected[name]) != tuple(found[name]):
+            shapes = f"{list(expected[name])} in the architecture, {list(found[name])} in the file"
+            raise InputError(f"weights: {name} has two shapes: {shapes}")
+
+
+def grown(
+    arch: Architecture, edits: Sequence[Edit], weights: Mapping[str, Tensor], *, seed: int, parent: str
+) -> tuple[Architecture, Recipe, dict[str, Tensor]]:
+    """The architecture after `edits`, the recipe, and every tensor carried over."""
+    after, recipe = compile_recipe(arch, edits)
+    verify(after)
+    tensors = remap_weights(tensor_plans(after, recipe), weights, seed=seed, parent=parent)
+    return after, recipe, tensors

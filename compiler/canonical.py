@@ -1,0 +1,96 @@
+"""Canonical JSON, and the identity of a snapshot: a hash over all that its future depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nhnas.compiler.files import one_line
+from nhnas.spec.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def canonical_json(value: object) -> bytes:
+    """The one JSON text of `value`: sorted keys, no spaces, UTF-8, floats by repr.
+
+    Raises TypeError for a key that is no text (JSON would make 1 and "1" the same) and for what JSON
+    does not know, ValueError for NaN and infinity, both saying where.
+    """
+    _check_keys(value, "value")
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{_not_finite(value, 'value') or 'value'}: {error}") from error
+    return text.encode("utf-8")
+
+
+def parse_canonical(data: bytes, where: Path) -> Any:
+    """What `canonical_json` wrote. Raises InputError for any other bytes, duplicate keys included."""
+    try:
+        value = json.loads(data.decode("utf-8"))
+        if canonical_json(value) == data:
+            return value
+        reason = "its JSON is not in canonical form"
+    except RecursionError:
+        reason = "nested too deeply"
+    except ValueError as error:
+        reason = f"not JSON ({one_line(error)})"
+    raise InputError(f"{one_line(where)}: {reason}")
+
+
+def snapshot_id(
+    parent: str | None,
+    version: int,
+    architecture: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    exact: Mapping[str, Any],
+) -> str:
+    """'s' and 16 hex digits of SHA-256 over all that a snapshot's future depends on (DESIGN §7).
+
+    `architecture` is the canonical `net` and `input`; `tensors` all of them, of any shape and device;
+    `exact` the part of the state that must be continued exactly. Every piece is preceded by its
+    length, so no two different inputs feed the hash the same bytes.
+    """
+    from nhnas.compiler.tensors_file import dtype_name, raw_bytes  # torch takes a second to import
+
+    head = {"parent": parent, "version": version, "architecture": architecture, "exact": exact}
+    digest = hashlib.sha256()
+    for piece in (b"nhnas snapshot 1", canonical_json(head)):
+        digest.update(len(piece).to_bytes(8, "little") + piece)
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        data = raw_bytes(tensor)
+        label = canonical_json([name, dtype_name(tensor), list(tensor.shape), data.nbytes])
+        digest.update(len(label).to_bytes(8, "little") + label)
+        digest.update(data)
+    return "s" + digest.hexdigest()[:16]
+
+
+def _check_keys(value: object, where: str) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{where}: the key {key!r} is no text")
+            _check_keys(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            if isinstance(item, dict | list | tuple):
+                _check_keys(item, f"{where}[]")
+
+
+def _not_finite(value: object, where: str) -> str | None:
+    """Where the first NaN or infinity is."""
+    if isinstance(value, float):
+        return None if abs(value) < float("inf") else where
+    if isinstance(value, dict):
+        items = [(f"{where}.{key}", item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        items = [(f"{where}[{index}]", item) for index, item in enumerate(value)]
+    else:
+        items = []
+    return next((found for place, item in items if (found := _not_finite(item, place))), None)

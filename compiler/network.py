@@ -1,0 +1,212 @@
+"""The torch module of an architecture, built node by node.
+
+Legend: B batch, C channels, F features; x is [B, C, H, W] or [B, F].
+
+Torch refuses module names such as `train` and dots in any, so modules are not named after layers;
+`Network.tensors` gives every tensor its canonical name (DESIGN §3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+from nhnas.spec.model import (
+    Act,
+    Activation,
+    Architecture,
+    AvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    MaxPool,
+)
+from nhnas.spec.structure import LayerView, NodeView, structure
+from nhnas.spec.structure import Leaf as LeafView
+
+Observer = Callable[[str, Tensor, bool], None]
+"""(site, values after the activation, activation is ReLU), called in training mode."""
+
+ACTIVATIONS: dict[Act, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+}
+
+
+@dataclass
+class Probe:
+    """Who looks at the neurons of which sites; shared by all modules of a network."""
+
+    observer: Observer | None = None
+    sites: frozenset[str] = field(default_factory=frozenset)
+
+    def see(self, site: str, values: Tensor, act: Act | None) -> None:
+        """Show one site's values to the observer, if it wants them."""
+        if self.observer is not None and site in self.sites:
+            self.observer(site, values, act == "relu")
+
+
+class Leaf(nn.Module):
+    """One convolution or matrix with its norm: the only module that owns weights."""
+
+    def __init__(self, view: LeafView) -> None:
+        super().__init__()
+        self.path = view.path
+        self.conv = view.op == "conv"
+        self.stride = view.stride
+        self.padding = (view.kernel - 1) // 2
+        self.weight = nn.Parameter(torch.empty(view.weight_shape))
+        kind = nn.BatchNorm2d if self.conv else nn.BatchNorm1d
+        self.norm = kind(view.writes.neurons) if view.norm == "batch" else None
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """[B, I, …] → [B, O, …]; `bias` [O] is added before the norm's place, so only without norm."""
+        if self.conv:
+            y = F.conv2d(x, self.weight, bias, self.stride, self.padding)
+        else:
+            y = F.linear(x, self.weight, bias)
+        return y if self.norm is None else self.norm(y)
+
+    def named(self) -> Iterator[tuple[str, Tensor]]:
+        """Canonical names and tensors."""
+        yield f"{self.path}.weight", self.weight
+        if self.norm is not None:
+            entries = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+            yield from ((f"{self.path}.norm.{entry}", getattr(self.norm, entry)) for entry in entries)
+
+
+class Node(nn.Module):
+    """`shortcut(x) + second(act(first(x)))` (paper, section 2.1), or its leaf alone."""
+
+    def __init__(self, view: NodeView, probe: Probe) -> None:
+        super().__init__()
+        self.path = view.path
+        self.identity = view.identity
+        self.leaf = None if view.leaf is None else Leaf(view.leaf)
+        self.bias = nn.Parameter(torch.empty(view.writes.neurons)) if view.bias else None
+        self.first: Node | None = None
+        self.second: Node | None = None
+        if view.residual is not None and view.hidden > 0 and view.first is not None and view.second is not None:
+            self.site, self.act, self.dropout = view.hidden_site, view.residual.act, view.residual.dropout
+            self.maps = view.writes.map is not None
+            self.first, self.second = Node(view.first, probe), Node(view.second, probe)
+            self.probe = probe
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, I, …] → [B, O, …]."""
+        into_leaf = self.bias if self.leaf is not None and self.leaf.norm is None else None
+        y = self.leaf(x, into_leaf) if self.leaf is not None else (x if self.identity else None)
+        if self.first is not None:
+            branch = self._residual(x)
+            y = branch if y is None else y + branch
+        if self.bias is not None and into_leaf is None:
+            y = y + (self.bias.view(-1, 1, 1) if y.dim() == 4 else self.bias)
+        return y
+
+    def _residual(self, x: Tensor) -> Tensor:
+        hidden = ACTIVATIONS[self.act](self.first(x))  # type: ignore[misc]
+        if self.training:
+            self.probe.see(self.site, hidden, self.act)
+        if self.dropout and self.training:
+            drop = F.dropout2d if self.maps else F.dropout
+            hidden = drop(hidden, self.dropout, True)
+        return self.second(hidden)  # type: ignore[misc, no-any-return]
+
+    def named(self) -> Iterator[tuple[str, Tensor]]:
+        """Canonical names and tensors of this node and all below."""
+        if self.leaf is not None:
+            yield from self.leaf.named()
+        if self.bias is not None:
+            yield f"{self.path}.bias", self.bias
+        for child in (self.first, self.second):
+            if child is not None:
+                yield from child.named()
+
+
+class ChainNode(nn.Module):
+    """A node of the chain with the activation of its layer."""
+
+    def __init__(self, view: LayerView, node: NodeView, probe: Probe) -> None:
+        super().__init__()
+        self.node = Node(node, probe)
+        self.site = view.writes.site
+        self.act: Act | None = view.layer.act if isinstance(view.layer, Conv | Dense) else None
+        self.probe = probe
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, I, …] → [B, O, …]."""
+        y = self.node(x)
+        if self.act is not None:
+            y = ACTIVATIONS[self.act](y)
+        if self.training:
+            self.probe.see(self.site, y, self.act)
+        return y  # type: ignore[no-any-return]
+
+
+class Function(nn.Module):
+    """A layer without weights that is the same in training and evaluation."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the function."""
+        return self.function(x)
+
+
+def _weightless(layer: Layer, maps: bool) -> nn.Module:
+    match layer:
+        case Activation():
+            return Function(ACTIVATIONS[layer.act])
+        case MaxPool():
+            return nn.MaxPool2d(layer.kernel, layer.step)
+        case AvgPool():
+            return nn.AvgPool2d(layer.kernel, layer.step)
+        case GlobalAvgPool():
+            return Function(lambda x: x.mean((2, 3)))
+        case Flatten():
+            return nn.Flatten(1)
+        case Dropout():
+            return nn.Dropout2d(layer.p) if maps else nn.Dropout(layer.p)
+        case _:
+            raise TypeError(f"no module for {layer.op}")
+
+
+class Network(nn.Module):
+    """The chain; [B, *input] → [B, outputs]."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.arch = arch
+        self.probe = Probe()
+        self.layers = nn.ModuleList(self._layer(view) for view in structure(arch))
+
+    def _layer(self, view: LayerView) -> nn.Module:
+        if view.node is None:
+            return _weightless(view.layer, view.reads.map is not None)
+        return ChainNode(view, view.node, self.probe)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, *input] → [B, outputs]."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and running statistics by canonical name, in file order."""
+        tops = (layer.node for layer in self.layers if isinstance(layer, ChainNode))
+        return dict(pair for top in tops for pair in top.named())
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Parameters by canonical name."""
+        return {name: t for name, t in self.tensors().items() if isinstance(t, nn.Parameter)}

@@ -1,0 +1,221 @@
+"""What an edit list means for each leaf, bias and site: where every row and column comes from (DESIGN §5).
+
+A recipe is compiled once from the edits and then applied alike to weights, norm statistics,
+optimizer moments, ages and importances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from nhnas.compiler.marks import (
+    NEW,
+    QUIET,
+    RANDOM,
+    IndexMap,
+    centred,
+    chain,
+    constant,
+    identity_marks,
+    same,
+    with_new,
+    without,
+)
+from nhnas.spec.apply import applied, site_size
+from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons, Rename, RestoreShortcut, Set
+from nhnas.spec.model import Architecture
+from nhnas.spec.shapes import INPUT
+from nhnas.spec.structure import Leaf, NodeView, biases, leaves, nodes, sites
+
+
+@dataclass(frozen=True, slots=True)
+class LeafRecipe:
+    """One leaf: `rows` over its outputs, `columns` over the neurons it reads, `kernel` over one axis.
+
+    `source` is the path it had before, None for a leaf that starts anew; `norm` says whether its
+    norm entries come from there too.
+    """
+
+    source: str | None
+    rows: IndexMap
+    columns: IndexMap
+    kernel: IndexMap
+    norm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowRecipe:
+    """A bias, or the neurons of a site."""
+
+    source: str | None
+    rows: IndexMap
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Leaves by path, biases by their node's path, sites by key; all of the new architecture."""
+
+    leaves: dict[str, LeafRecipe]
+    biases: dict[str, RowRecipe]
+    sites: dict[str, RowRecipe]
+
+
+def compile_recipe(old: Architecture, edits: Sequence[Edit]) -> tuple[Architecture, Recipe]:
+    """The new architecture and the composed recipe of a list of edits."""
+    arch, recipe = old, unchanged(old)
+    for edit in edits:
+        after = applied(arch, edit)
+        recipe = compose(recipe, single(arch, after, edit))
+        arch = after
+    return arch, recipe
+
+
+def unchanged(arch: Architecture) -> Recipe:
+    """The recipe of no edit."""
+    return Recipe(
+        {leaf.path: _kept_whole(leaf) for leaf in leaves(arch)},
+        {node.path: RowRecipe(node.path, same(node.writes.neurons)) for node in biases(arch)},
+        {key: RowRecipe(key, same(site.neurons)) for key, site in sites(arch).items()},
+    )
+
+
+def from_nothing(arch: Architecture) -> Recipe:
+    """The recipe of an untrained network: everything starts anew."""
+    return Recipe(
+        {leaf.path: _anew(leaf, quiet=False) for leaf in leaves(arch)},
+        {node.path: RowRecipe(None, constant(node.writes.neurons, NEW)) for node in biases(arch)},
+        {key: RowRecipe(None, constant(site.neurons, NEW)) for key, site in sites(arch).items()},
+    )
+
+
+def compose(first: Recipe, second: Recipe) -> Recipe:
+    """`second` after `first`, as one recipe."""
+    return Recipe(
+        {path: _compose_leaf(first, leaf) for path, leaf in second.leaves.items()},
+        {path: _compose_rows(first.biases, rows) for path, rows in second.biases.items()},
+        {key: _compose_rows(first.sites, rows) for key, rows in second.sites.items()},
+    )
+
+
+def _compose_leaf(first: Recipe, leaf: LeafRecipe) -> LeafRecipe:
+    if leaf.source is None:
+        return leaf
+    before = first.leaves[leaf.source]
+    return LeafRecipe(
+        before.source,
+        chain(before.rows, leaf.rows),
+        chain(before.columns, leaf.columns),
+        chain(before.kernel, leaf.kernel),
+        before.norm and leaf.norm,
+    )
+
+
+def _compose_rows(first: dict[str, RowRecipe], rows: RowRecipe) -> RowRecipe:
+    if rows.source is None:
+        return rows
+    before = first[rows.source]
+    return RowRecipe(before.source, chain(before.rows, rows.rows))
+
+
+def _kept_whole(leaf: Leaf) -> LeafRecipe:
+    rows, columns = same(leaf.writes.neurons), same(leaf.reads.neurons)
+    return LeafRecipe(leaf.path, rows, columns, same(leaf.kernel), True)
+
+
+def _anew(leaf: Leaf, quiet: bool) -> LeafRecipe:
+    """A leaf that starts anew; a quiet one without norm is zero (NEW columns)."""
+    outputs, inputs = leaf.writes.neurons, leaf.reads.neurons
+    rows, columns = constant(outputs, QUIET if quiet else NEW), constant(inputs, RANDOM)
+    if leaf.identity_init and not quiet:
+        rows, columns = identity_marks(outputs), identity_marks(inputs)
+    elif quiet and leaf.norm == "none":
+        columns = constant(inputs, NEW)
+    return LeafRecipe(None, rows, columns, same(leaf.kernel), False)
+
+
+def single(before: Architecture, after: Architecture, edit: Edit) -> Recipe:
+    """The recipe of one edit."""
+    origins = _site_origins(before, after, edit)
+    old_leaves = {leaf.path: leaf for leaf in leaves(before)}
+    old_biases = {node.path: node for node in biases(before)}
+    quiet = _quiet_paths(before, after, edit)
+    return Recipe(
+        {leaf.path: _leaf(leaf, old_leaves, origins, edit, leaf.path in quiet) for leaf in leaves(after)},
+        {node.path: _bias(node, old_biases, origins, edit) for node in biases(after)},
+        {key: origins[key] for key in sites(after)},
+    )
+
+
+def _old_path(path: str, edit: Edit) -> str:
+    """What a path was called before a renaming."""
+    if not isinstance(edit, Rename):
+        return path
+    name, dot, rest = path.partition(".")
+    return f"{edit.old if name == edit.new else name}{dot}{rest}"
+
+
+def _leaf(
+    leaf: Leaf, old: dict[str, Leaf], origins: dict[str, RowRecipe], edit: Edit, quiet: bool
+) -> LeafRecipe:
+    before = old.get(_old_path(leaf.path, edit))
+    rows, columns = origins[leaf.writes.site], origins[leaf.reads.site]
+    if before is None or not _continues(before, leaf, rows, columns):
+        return _anew(leaf, quiet)
+    kernel = centred(before.kernel, leaf.kernel)
+    return LeafRecipe(before.path, rows.rows, columns.rows, kernel, before.norm == leaf.norm)
+
+
+def _continues(before: Leaf, after: Leaf, rows: RowRecipe, columns: RowRecipe) -> bool:
+    """True where the leaf still connects the same two sites in the same way."""
+    same_ends = (before.writes.site, before.reads.site) == (rows.source, columns.source)
+    return same_ends and before.op == after.op and before.reads.columns == after.reads.columns
+
+
+def _bias(
+    node: NodeView, old: dict[str, NodeView], origins: dict[str, RowRecipe], edit: Edit
+) -> RowRecipe:
+    before, rows = old.get(_old_path(node.path, edit)), origins[node.writes.site]
+    if before is None or before.writes.site != rows.source:
+        return RowRecipe(None, constant(node.writes.neurons, NEW))
+    return RowRecipe(before.path, rows.rows)
+
+
+def _quiet_paths(before: Architecture, after: Architecture, edit: Edit) -> frozenset[str]:
+    """Leaves that must not be heard at first: what writes a node's output from its first neurons."""
+    if isinstance(edit, RestoreShortcut):
+        return frozenset({edit.path})
+    if isinstance(edit, AddNeurons) and edit.site.endswith(".hidden") and site_size(before, edit.site) == 0:
+        path = edit.site.removesuffix(".hidden")
+        node = next(node for node in nodes(after) if node.path == path)
+        return frozenset() if node.second is None else frozenset(x.path for x in node.second.writers())
+    return frozenset()
+
+
+def _site_origins(before: Architecture, after: Architecture, edit: Edit) -> dict[str, RowRecipe]:
+    """For every site of `after`, where its neurons were in `before`."""
+    old = sites(before)
+    origins = {key: _origin(key, site.neurons, old, edit) for key, site in sites(after).items()}
+    if isinstance(edit, Set) and edit.key == "shortcut" and "identity" in (edit.old, edit.new):
+        origins |= _stream_origins(before, after, edit, origins)
+    return {INPUT: RowRecipe(INPUT, same(after.input[0])), **origins}
+
+
+def _origin(key: str, neurons: int, old: Iterable[str], edit: Edit) -> RowRecipe:
+    if isinstance(edit, AddNeurons | RemoveNeurons) and edit.site == key:
+        added = isinstance(edit, AddNeurons)
+        rows = with_new(neurons, edit.at) if added else without(neurons + len(edit.at), edit.at)
+        return RowRecipe(key, rows)
+    source = _old_path(key, edit)
+    return RowRecipe(source, same(neurons)) if source in old else RowRecipe(None, constant(neurons, NEW))
+
+
+def _stream_origins(
+    before: Architecture, after: Architecture, edit: Set, origins: dict[str, RowRecipe]
+) -> dict[str, RowRecipe]:
+    """A layer that leaves a stream takes its neurons along, and those of the identities behind it."""
+    own = f"{edit.path}.width"
+    if edit.old != "identity":
+        return {}
+    stream = next(node.writes.site for node in nodes(before) if node.path == edit.path)
+    return {own: replace(origins[own], source=stream, rows=same(len(origins[own].rows)))}

@@ -1,0 +1,201 @@
+"""Tensors in safetensors files: the same tensors are always the same bytes, and a bad file one line.
+
+The library writes and reads; what it accepts and we must not (duplicate names, control characters,
+NaN, holes, hundreds of thousands of tensors) is refused before it sees the file. Files are read into
+memory, never mapped: cutting a mapped file short kills the process that reads it.
+
+Layout (https://github.com/huggingface/safetensors, "Format"): 8 bytes N, little-endian; N bytes of
+JSON, name → {dtype, shape, data_offsets: [begin, end]}; the tensors' bytes without a hole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor
+
+from nhnas.compiler.canonical import canonical_json
+from nhnas.compiler.files import one_line, read_file, write_file
+from nhnas.spec.errors import InputError, TrainingError
+
+MAX_HEADER = 64 << 20
+"""Bytes of header that are read."""
+MAX_TENSORS = 200_000
+"""Tensors in one file."""
+MAX_NAME = 16_384
+"""Characters in one tensor's name."""
+_MAX_DIMENSIONS = 16
+_MAX_ELEMENTS = 1 << 48
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """The tensor's type as safetensors calls it; ValueError for one that we do not store."""
+    if tensor.dtype not in _NAMES:
+        raise ValueError(f"tensors of {tensor.dtype} are not stored; known: {', '.join(DTYPES)}")
+    return _NAMES[tensor.dtype]
+
+
+def raw_bytes(tensor: Tensor) -> NDArray[Any]:
+    """The elements in row-major order as bytes [8-bit, flat], whatever the strides and the device."""
+    flat: NDArray[Any] = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return flat
+
+
+def encode_tensors(tensors: Mapping[str, Tensor], note: str, *, finite: bool = True) -> bytes:
+    """The file's bytes, a function of names, types, shapes, values and `note` alone.
+
+    Raises TrainingError for NaN or infinity (unless not `finite`), ValueError for a name or type that
+    could not be loaded again: nothing is ever saved that does not load.
+    """
+    for name, tensor in tensors.items():
+        _check_name(name)
+        dtype_name(tensor)
+    if finite and (name := _not_finite(tensors)) is not None:
+        raise TrainingError(f"tensor {one_line(name)} holds NaN or infinity; it is not saved")
+    # Copies: the library refuses shared storage, transposed and channels-last tensors.
+    copies = {
+        name: tensors[name].detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name in sorted(tensors)
+    }
+    # One key: the library writes two or more in random order.
+    metadata = {"nhnas": canonical_json({"format": 1, "note": note}).decode()}
+    return safetensors.torch.save(copies, metadata)
+
+
+def decode_tensors(data: bytes, where: Path, *, finite: bool = True) -> dict[str, Tensor]:
+    """The tensors of a file's bytes, on the CPU, sorted by name; `where` is for messages.
+
+    Raises InputError, one line, for anything that is not exactly a file as described above and, if
+    `finite`, for a NaN or infinity, naming the tensor.
+    """
+    try:
+        _check(data)
+        tensors = safetensors.torch.load(data)
+        if finite and (name := _not_finite(tensors)) is not None:
+            raise ValueError(f"tensor {one_line(name)} holds NaN or infinity")
+    except (ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{one_line(where)}: {one_line(error)}") from error
+    return {name: tensors[name] for name in sorted(tensors)}
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: str, *, finite: bool = True) -> None:
+    """Writes `path` durably and at once. Raises as `encode_tensors` does, and StorageError."""
+    write_file(path, encode_tensors(tensors, note, finite=finite))
+
+
+def load_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:
+    """Reads `path` into memory. Raises as `decode_tensors` does, and StorageError."""
+    return decode_tensors(read_file(path), path, finite=finite)
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    floats = (name for name in sorted(tensors) if tensors[name].is_floating_point())
+    return next((name for name in floats if not bool(tensors[name].isfinite().all())), None)
+
+
+def _check(data: bytes) -> None:
+    """Raises ValueError where header and data do not fit together exactly."""
+    if len(data) < 8:
+        raise ValueError(f"{len(data)} bytes are no safetensors file; it starts with 8 bytes of length")
+    size = int.from_bytes(data[:8], "little")
+    if size > MAX_HEADER:
+        raise ValueError(f"a header of {size} bytes; at most {MAX_HEADER} are read")
+    if size > len(data) - 8:
+        raise ValueError(f"cut short: a header of {size} bytes in a file of {len(data)}")
+    header = _parse(data[8 : 8 + size])
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise ValueError("__metadata__ must map text to text")
+    if len(header) > MAX_TENSORS:
+        raise ValueError(f"{len(header)} tensors; at most {MAX_TENSORS} are read")
+    _check_spans([(*_span(name, entry), name) for name, entry in header.items()], len(data) - 8 - size)
+
+
+def _parse(header: bytes) -> dict[str, Any]:
+    if not header.startswith(b"{"):
+        raise ValueError("the header must start with {")
+    try:
+        value = json.loads(header.decode("utf-8"), object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("the header is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("the header is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the header is not JSON: {error}") from None
+    assert isinstance(value, dict)  # it starts with {
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen: set[str] = set()
+        name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the header names {one_line(name)} twice")
+    return value
+
+
+def _check_name(name: str) -> None:
+    """What the spec allows in a path; control characters would reach terminals and messages."""
+    if not name or len(name) > MAX_NAME:
+        raise ValueError(f"a tensor's name of {len(name)} characters; 1 to {MAX_NAME} are allowed")
+    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in name):
+        raise ValueError(f"the tensor name {one_line(name)} has control characters")
+    if name == "__metadata__" or name.startswith("/") or ".." in name.split("/"):
+        raise ValueError(f"{one_line(name)} is no name for a tensor")
+
+
+def _span(name: str, entry: Any) -> tuple[int, int]:
+    """First and last byte (exclusive) of one tensor, after checking all that is said about it."""
+    _check_name(name)
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"tensor {one_line(name)} must have dtype, shape and data_offsets, nothing else")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ValueError(f"tensor {one_line(name)}: dtype {one_line(dtype)}; known: {', '.join(DTYPES)}")
+    if not _are_sizes(shape) or len(shape) > _MAX_DIMENSIONS:
+        raise ValueError(f"tensor {one_line(name)}: {one_line(shape)} is no shape")
+    if not _are_sizes(offsets) or len(offsets) != 2:
+        raise ValueError(f"tensor {one_line(name)}: data_offsets must be two byte positions")
+    if math.prod(max(size, 1) for size in shape) > _MAX_ELEMENTS:
+        raise ValueError(f"tensor {one_line(name)}: the shape {one_line(shape)} is too large")
+    begin, end = offsets
+    needed = math.prod(shape) * DTYPES[dtype].itemsize
+    if end - begin != needed:
+        raise ValueError(f"tensor {one_line(name)}: {dtype} {shape} takes {needed} bytes, not {end - begin}")
+    return begin, end
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(size) is int and 0 <= size < 1 << 63 for size in value)
+
+
+def _check_spans(spans: Iterable[tuple[int, int, str]], length: int) -> None:
+    """The tensors must cover the `length` bytes of data once, without a hole."""
+    position = 0
+    for begin, end, name in sorted(spans):
+        if begin != position:
+            raise ValueError(f"tensor {one_line(name)} starts at byte {begin} of the data, not {position}")
+        position = end
+    if position != length:
+        raise ValueError(f"the tensors take {position} bytes, the file has {length} for them")

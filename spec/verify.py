@@ -1,0 +1,92 @@
+"""What one part of an architecture demands of another; all problems in one pass (DESIGN §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nhnas.spec.errors import InputError
+from nhnas.spec.model import Architecture, Conv, Dense, Node, Residual, ShortcutLeaf
+from nhnas.spec.shapes import Flow, Loc, Problem, trace
+
+MAX_NESTING = 64
+
+
+def problems(arch: Architecture) -> tuple[Problem, ...]:
+    """Everything wrong with `arch`, in file order; empty for a sound one."""
+    flows, found = trace(arch)
+    every = [*found, *_repeated_names(arch), *_without_weights(arch)]
+    for flow in flows:
+        if isinstance(flow.layer, Conv | Dense):
+            every += _node(flow.layer, ("net", flow.index), dense=isinstance(flow.layer, Dense), depth=0)
+            every += _identity_start(flow)
+    return tuple(sorted(every, key=lambda p: tuple(map(_order, p.loc))))
+
+
+def verify(arch: Architecture) -> Architecture:
+    """Return `arch`; raise InputError with one line a problem if it is not sound."""
+    found = problems(arch)
+    if found:
+        raise InputError("\n".join(f"{'.'.join(map(str, p.loc))}: {p.message}" for p in found))
+    return arch
+
+
+def _order(key: str | int) -> tuple[int, str]:
+    return (key, "") if isinstance(key, int) else (-1, key)
+
+
+def _repeated_names(arch: Architecture) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, layer in enumerate(arch.net):
+        if layer.name in seen:
+            message = f"the name {layer.name!r} is taken by layer {seen[layer.name] + 1} of net"
+            yield Problem(("net", index, "name"), message)
+        seen.setdefault(layer.name, index)
+
+
+def _without_weights(arch: Architecture) -> Iterator[Problem]:
+    if not any(isinstance(layer, Conv | Dense) for layer in arch.net):
+        yield Problem(("net",), "no layer has weights; add a conv or dense layer")
+
+
+def _identity_start(flow: Flow) -> Iterator[Problem]:
+    """`init: identity` needs a leaf that can be the identity."""
+    layer = flow.layer
+    own = layer.shortcut if isinstance(layer, Conv | Dense) else None
+    if not isinstance(own, ShortcutLeaf) or own.init is None:
+        return
+    strided = isinstance(layer, Conv) and layer.stride != 1
+    if strided or flow.reads.features != flow.writes.features:
+        message = "init: identity needs stride 1 and as many outputs as inputs"
+        yield Problem(("net", flow.index, "shortcut", "init"), message)
+
+
+def _node(node: Node, loc: Loc, dense: bool, depth: int) -> Iterator[Problem]:
+    yield from _kernel(node, loc, dense)
+    if depth > 0 and node.shortcut == "identity":
+        yield Problem((*loc, "shortcut"), "identity is for chain layers; here true, false or {kernel, norm}")
+    if depth > 0 and isinstance(node.shortcut, ShortcutLeaf) and node.shortcut.init is not None:
+        yield Problem((*loc, "shortcut", "init"), "init: identity is for chain layers")
+    if node.shortcut is False and (node.residual is None or node.residual.hidden == 0):
+        yield Problem((*loc, "shortcut"), "a node needs a shortcut or hidden neurons; set hidden to 1 or more")
+    if node.residual is not None:
+        yield from _residual(node.residual, (*loc, "residual"), dense, depth + 1)
+
+
+def _kernel(node: Node, loc: Loc, dense: bool) -> Iterator[Problem]:
+    if not dense:
+        return
+    if node.kernel is not None:
+        yield Problem((*loc, "kernel"), "a dense node has no kernel")
+    if isinstance(node.shortcut, ShortcutLeaf) and node.shortcut.kernel is not None:
+        yield Problem((*loc, "shortcut", "kernel"), "a dense node has no kernel")
+
+
+def _residual(residual: Residual, loc: Loc, dense: bool, depth: int) -> Iterator[Problem]:
+    if depth > MAX_NESTING:
+        yield Problem(loc, f"residuals are nested at most {MAX_NESTING} deep")
+        return
+    for slot, node in (("first", residual.first), ("second", residual.second)):
+        yield from _node(node, (*loc, slot), dense, depth)
+        if residual.hidden == 0 and node.residual is not None and node.residual.hidden > 0:
+            where = (*loc, slot, "residual", "hidden")
+            yield Problem(where, "inside an empty residual every residual is empty; set this to 0")

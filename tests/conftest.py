@@ -1,0 +1,40 @@
+"""What every test stands on: one thread, no settings from outside, hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, is_hypothesis_test, settings
+
+# Two threads add in another order than one and give other last bits. Before any test imports torch.
+os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", MPLBACKEND="Agg", NO_COLOR="1")
+for name in ("NHNAS_STORE", "NHNAS_DATA", "FORCE_COLOR"):
+    os.environ.pop(name, None)
+
+LAWS_FACTOR = 20
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "test")
+
+# The CPU of a shared machine says nothing about a test: no deadline, and slow generation is no error.
+settings.register_profile(
+    "test", derandomize=True, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("laws", settings.get_profile("test"), derandomize=False)
+settings.load_profile(PROFILE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under the profile "laws", give every property test more examples and fresh random ones.
+
+    A profile alone would not reach the tests that state their own `max_examples`.
+    """
+    if PROFILE != "laws":
+        return
+    functions = {
+        getattr(item.obj, "__func__", item.obj) for item in items if isinstance(item, pytest.Function)
+    }
+    for test in filter(is_hypothesis_test, functions):
+        own = test._hypothesis_internal_use_settings
+        test._hypothesis_internal_use_settings = settings(
+            own, max_examples=own.max_examples * LAWS_FACTOR, derandomize=False
+        )

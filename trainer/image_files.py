@@ -1,0 +1,115 @@
+"""Image files of any kind to pixels, each bad file with its reason; Pillow and numpy, never torch.
+
+Shapes: N images, 3 colours, H and W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import cpu_count
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+"""What may be opened: Pillow would hand others, such as EPS, to programs outside."""
+
+MAX_PIXELS = 2**24
+"""Largest image, 4096×4096: more is a decompression bomb or the wrong folder for a set in memory."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """Why a file cannot be used."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)}: {self.reason}"
+
+
+def printable(text: object) -> str:
+    """A path or name on one line, whatever characters it is made of."""
+    return str(text) if str(text).isprintable() else ascii(str(text))
+
+
+def read_images(paths: Sequence[Path]) -> tuple[Pixels, list[Bad]]:
+    """Decode all files into uint8 [N, 3, H, W] (a thread each core) and list the bad ones.
+
+    All have the size of the first good one; of those that differ, only the first is listed. Rows of bad
+    files are left black; without a good file the array is empty.
+    """
+    pixels: Pixels | None = None
+    bad: list[Bad] = []
+    odd: Bad | None = None
+    for row, (path, image) in enumerate(_decode_all(paths)):
+        if isinstance(image, str):
+            bad.append(Bad(path, image))
+            continue
+        if pixels is None:
+            pixels, model = np.zeros((len(paths), *image.shape), np.uint8), path
+        if image.shape == pixels.shape[1:]:
+            pixels[row] = image
+        elif odd is None:
+            odd = Bad(path, f"is {_size(image)}, but {printable(model)} is {_size(pixels)}; all must have one size")
+    return np.zeros((0, 3, 0, 0), np.uint8) if pixels is None else pixels, bad + ([odd] if odd else [])
+
+
+def _size(pixels: Pixels) -> str:
+    return f"{pixels.shape[-1]}×{pixels.shape[-2]}"
+
+
+def _decode_all(paths: Sequence[Path]) -> Iterator[tuple[Path, Pixels | str]]:
+    """Every path with its pixels or the reason why there are none, in order, a few thousand ahead at most."""
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        for at in range(0, len(paths), 4096):
+            some = paths[at : at + 4096]
+            yield from zip(some, pool.map(_try_decode, some), strict=True)
+
+
+def _try_decode(path: Path) -> Pixels | str:
+    try:
+        return decode(path)
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
+        return " ".join(str(error).split()) or type(error).__name__
+
+
+def decode(path: Path) -> Pixels:
+    """One image as uint8 [3, H, W], turned as its EXIF data says.
+
+    Grey becomes three equal colours, 16-bit grey is scaled by 255/65535, what is transparent shows
+    white. Raises ValueError (animated, too large, pixels of unknown range) and what Pillow raises.
+    """
+    with Image.open(path, formats=FORMATS) as image:
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            raise ValueError("is animated or has several pages; expected a single picture")
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"is {image.width}×{image.height}; at most {MAX_PIXELS} pixels are read")
+        rgb = _to_rgb(ImageOps.exif_transpose(image))
+    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return _from_16_bits(image).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError("has 32-bit pixels of unknown range; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        seen = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """`convert` would clip at 255 and turn the picture white."""
+    wide = np.asarray(image).astype(np.uint32)
+    return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))

@@ -1,1 +1,106 @@
-""""""
+"""nhnas: architectures as text files in git, and trained weights that follow them.
+
+The Python API; the command line is a thin skin over it. Torch is imported by the functions that
+need it, not by `import nhnas`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nhnas.spec.apply import apply
+from nhnas.spec.diff import diff
+from nhnas.spec.document import Document, read_document
+from nhnas.spec.errors import NhnasError
+from nhnas.spec.model import Architecture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nhnas.commit import Saved
+    from nhnas.compiler.network import Network
+    from nhnas.report import Report
+
+__all__ = [
+    "Architecture",
+    "Document",
+    "NhnasError",
+    "apply",
+    "build",
+    "diff",
+    "load",
+    "load_model",
+    "run",
+    "step",
+    "train",
+]
+
+Pathish = str | PathLike[str]
+
+
+def load(spec: Pathish) -> Document:
+    """Read and verify a spec file: architecture, settings and text. Raises InputError with all errors."""
+    return read_document(Path(spec))
+
+
+def build(arch: Architecture, tensors: Mapping[str, Tensor] | None = None, *, seed: int = 0) -> Network:
+    """The torch module of an architecture, [B, *input] → [B, outputs].
+
+    `tensors` by canonical name (DESIGN §3); without them the weights are drawn from `seed`. Raises
+    InputError where the architecture is unsound or names and shapes do not agree.
+    """
+    from nhnas.compiler.build import build as compile_module
+
+    return compile_module(arch, tensors, seed=seed)
+
+
+def load_model(spec: Pathish, *, fresh: bool = False) -> Network:
+    """The network of a spec file in evaluation mode with its weights, on the CPU.
+
+    Where `net` was edited since the last version the weights are carried over in memory. `fresh`
+    ignores the state. Raises InputError, StorageError.
+    """
+    from nhnas.evaluation import load_model as load_network
+
+    return load_network(Path(spec), fresh=fresh)
+
+
+def step(
+    spec: Pathish, *, to: int | None = None, probe_samples: int = 256, report: Report | None = None
+) -> Saved | None:
+    """One step of the search; saves a version and returns it, None where version `to` is there already.
+
+    `probe_samples` test samples measure by how much each edit moves the output. An interrupted step
+    is continued. Raises InputError, BusyError, TrainingError, StorageError, Interrupted.
+    """
+    from nhnas.command import Options
+    from nhnas.command import step as run_command
+
+    saved = run_command(Path(spec), to, Options(probe_samples=probe_samples), report)
+    return saved[-1] if saved else None
+
+
+def run(
+    spec: Pathish,
+    *,
+    steps: int | None = None,
+    to: int | None = None,
+    probe_samples: int = 256,
+    report: Report | None = None,
+) -> Sequence[Saved]:
+    """Several steps, `steps` more or up to version `to`; errors as `step`."""
+    from nhnas.command import Options
+    from nhnas.command import run as run_command
+
+    return run_command(Path(spec), steps, to, Options(probe_samples=probe_samples), report)
+
+
+def train(spec: Pathish, *, epochs: int, report: Report | None = None) -> Saved:
+    """Train without changing the architecture, along `train.schedule`; errors as `step`."""
+    from nhnas.command import Options
+    from nhnas.command import train as run_command
+
+    return run_command(Path(spec), epochs, Options(), report)[-1]

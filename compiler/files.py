@@ -16,7 +16,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -51,19 +51,13 @@ def read_file(path: Path, size: int | None = None, limit: int = 1 << 40) -> byte
     StorageError (cannot be read).
     """
     with storing(path):
+        descriptor = _open_to_read(path)
         try:
-            descriptor = os.open(path, _READ_FLAGS)
-        except FileNotFoundError:
-            raise InputError(f"{one_line(path)}: is missing") from None
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{one_line(path)}: is not a regular file")
-            if status.st_size > limit:
-                raise InputError(f"{one_line(path)}: has {status.st_size} bytes, at most {limit} are read")
-            if size is not None and status.st_size != size:
-                raise InputError(f"{one_line(path)}: has {status.st_size} bytes instead of {size}")
-            return file.read()
+            _check_status(path, os.fstat(descriptor), size, limit)
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(descriptor)
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -103,7 +97,7 @@ def make_folder(path: Path) -> None:
     with storing(path):
         missing = []
         for folder in (path, *path.parents):
-            if folder.is_dir():
+            if folder.exists():
                 break
             missing.append(folder)
         for folder in reversed(missing):
@@ -153,7 +147,7 @@ def remove_folder(path: Path) -> None:
     with storing(path):
         descriptor = os.open(path, _FOLDER_FLAGS)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody sweeps it meanwhile
+            _lock(descriptor)  # nobody sweeps it meanwhile
             temporary = _temporary_name(path.parent)
             os.rename(path, temporary)
             sync(path.parent)
@@ -193,13 +187,10 @@ def _temporary_file(folder: Path) -> Iterator[tuple[Path, int]]:
     try:
         yield path, descriptor
     finally:
-        # After a rename the name is free again. An error here would hide the one that matters.
-        try:
-            os.unlink(path)
-        except OSError:
-            pass
-        finally:
-            os.close(descriptor)
+        if os.path.lexists(path):  # not renamed; an error here would hide the one that matters
+            with suppress(OSError):
+                os.unlink(path)
+        os.close(descriptor)
 
 
 def _claim(folder: Path, *, is_folder: bool) -> tuple[Path, int]:
@@ -214,17 +205,29 @@ def _claim(folder: Path, *, is_folder: bool) -> tuple[Path, int]:
             if is_folder and folder.is_dir():
                 continue  # swept by another process before the flock
             raise
-        if _alone(descriptor, path):
+        if _lock(descriptor) is not False and _is_name(descriptor, path):
             return path, descriptor
         os.close(descriptor)
 
 
-def _alone(descriptor: int, path: Path) -> bool:
-    """Whether we now hold the flock and `path` is still the name of what we hold."""
+def _lock(descriptor: int) -> bool | None:
+    """Whether the flock is ours now; None where the file system has none for this (folders on NFS)."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP):
+            return None
+        raise
+    return True
+
+
+def _is_name(descriptor: int, path: Path) -> bool:
+    """Whether `path` still names what is open: it may be renamed or swept at any moment."""
+    try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    except (BlockingIOError, FileNotFoundError):
+    except FileNotFoundError:
         return False
 
 
@@ -234,7 +237,7 @@ def _remove_dead(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if not _alone(descriptor, path):
+        if not _lock(descriptor) or not _is_name(descriptor, path):
             return False
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             shutil.rmtree(path)
@@ -243,6 +246,26 @@ def _remove_dead(path: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
+
+
+def _open_to_read(path: Path) -> int:
+    try:
+        return os.open(path, _READ_FLAGS)
+    except FileNotFoundError:
+        raise InputError(f"{one_line(path)}: is missing") from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InputError(f"{one_line(path)}: is a link, not a regular file") from None
+
+
+def _check_status(path: Path, status: os.stat_result, size: int | None, limit: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{one_line(path)}: is not a regular file")
+    if status.st_size > limit:
+        raise InputError(f"{one_line(path)}: has {status.st_size} bytes, at most {limit} are read")
+    if size is not None and status.st_size != size:
+        raise InputError(f"{one_line(path)}: has {status.st_size} bytes instead of {size}")
 
 
 def _content(path: Path) -> bytes | None:

@@ -46,7 +46,7 @@ def snapshots_folder(store: Path) -> Path:
 def snapshot_folder(store: Path, snapshot: str) -> Path:
     """The folder of one snapshot. Raises InputError for what cannot be an id, such as a path."""
     if not is_id(snapshot):
-        raise InputError(f"state {one_line(snapshot, 60)} is no snapshot id: s and 16 hex digits are expected")
+        raise InputError(f"state {one_line(snapshot, 60)} is no snapshot id: expected s and 16 hex digits")
     return snapshots_folder(store) / snapshot
 
 

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nhnas.compiler.canonical import canonical_json, parse_canonical
-from nhnas.compiler.files import commit_folder, one_line, read_file, storing, sync, temporary_folder
+from nhnas.compiler.files import (
+    commit_folder,
+    make_folder,
+    one_line,
+    read_file,
+    storing,
+    sync,
+    temporary_folder,
+)
 from nhnas.spec.errors import InputError
 
 MANIFEST = "MANIFEST.json"
@@ -42,10 +50,11 @@ def write_sealed(final: Path, head: Mapping[str, Any], files: Mapping[str, bytes
         return False
     content = {**head, "format": FORMAT, "files": {name: _entry(data) for name, data in files.items()}}
     manifest = canonical_json({**content, "sha256": _hash(canonical_json(content))})
+    make_folder(final.parent)
     with temporary_folder(final.parent) as temporary:
         for name, data in {**files, MANIFEST: manifest}.items():
-            with storing(final / name), open(temporary / name, "xb", buffering=0) as file:
-                _write_all(file.fileno(), data)
+            with storing(final / name), open(temporary / name, "xb") as file:
+                file.write(data)
         return commit_folder(temporary, final)
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -55,10 +54,9 @@ def dtype_name(tensor: Tensor) -> str:
     return _NAMES[tensor.dtype]
 
 
-def raw_bytes(tensor: Tensor) -> NDArray[Any]:
-    """The elements in row-major order as bytes [8-bit, flat], whatever the strides and the device."""
-    flat: NDArray[Any] = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return flat
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """The elements' bytes in row-major order, whatever the strides and the device."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def encode_tensors(tensors: Mapping[str, Tensor], note: str, *, finite: bool = True) -> bytes:
@@ -70,8 +68,8 @@ def encode_tensors(tensors: Mapping[str, Tensor], note: str, *, finite: bool = T
     for name, tensor in tensors.items():
         _check_name(name)
         dtype_name(tensor)
-    if finite and (name := _not_finite(tensors)) is not None:
-        raise TrainingError(f"tensor {one_line(name)} holds NaN or infinity; it is not saved")
+    if finite and (bad := _not_finite(tensors)) is not None:
+        raise TrainingError(f"tensor {one_line(bad)} holds NaN or infinity; it is not saved")
     # Copies: the library refuses shared storage, transposed and channels-last tensors.
     copies = {
         name: tensors[name].detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
@@ -122,12 +120,14 @@ def _check(data: bytes) -> None:
         raise ValueError(f"a header of {size} bytes; at most {MAX_HEADER} are read")
     if size > len(data) - 8:
         raise ValueError(f"cut short: a header of {size} bytes in a file of {len(data)}")
+    if data.count(b'"data_offsets"', 8, 8 + size) > MAX_TENSORS:  # before parsing takes seconds
+        raise ValueError(f"more than {MAX_TENSORS} tensors")
     header = _parse(data[8 : 8 + size])
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise ValueError("__metadata__ must map text to text")
     if len(header) > MAX_TENSORS:
-        raise ValueError(f"{len(header)} tensors; at most {MAX_TENSORS} are read")
+        raise ValueError(f"more than {MAX_TENSORS} tensors")
     _check_spans([(*_span(name, entry), name) for name, entry in header.items()], len(data) - 8 - size)
 
 
@@ -135,14 +135,13 @@ def _parse(header: bytes) -> dict[str, Any]:
     if not header.startswith(b"{"):
         raise ValueError("the header must start with {")
     try:
-        value = json.loads(header.decode("utf-8"), object_pairs_hook=_unique)
+        value: dict[str, Any] = json.loads(header.decode("utf-8"), object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("the header is nested too deeply") from None
     except UnicodeDecodeError:
         raise ValueError("the header is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"the header is not JSON: {error}") from None
-    assert isinstance(value, dict)  # it starts with {
     return value
 
 

@@ -29,6 +29,14 @@ def _name(name: str) -> str:
     return name
 
 
+def _scale(scale: int) -> int:
+    if scale == 2:
+        raise ValueError("scale: 2, the U-Net form, is not supported yet; remove it")
+    if scale != 1:
+        raise ValueError(f"expected 1, not {scale}")
+    return scale
+
+
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 Kernel = Annotated[int, Field(ge=1, le=1023), AfterValidator(_odd)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -72,7 +80,7 @@ class Residual(Frozen):
     act: Act = "relu"
     dropout: Probability = 0.0
     fixed: bool = False
-    scale: Literal[1] = 1
+    scale: Annotated[int, AfterValidator(_scale)] = 1
     first: Node = Field(default_factory=lambda: Node())
     second: Node = Field(default_factory=lambda: Node())
 

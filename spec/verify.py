@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nhnas.spec.errors import InputError
-from nhnas.spec.model import Architecture, Conv, Dense, Node, Residual, ShortcutLeaf
+from nhnas.spec.model import Architecture, Conv, Dense, Layer, Node, Residual, ShortcutLeaf
 from nhnas.spec.shapes import Flow, Loc, Problem, trace
+from nhnas.spec.shown import shown
 
 MAX_NESTING = 64
 
@@ -14,12 +15,29 @@ MAX_NESTING = 64
 def problems(arch: Architecture) -> tuple[Problem, ...]:
     """Everything wrong with `arch`, in file order; empty for a sound one."""
     flows, found = trace(arch)
-    every = [*found, *_repeated_names(arch), *_without_weights(arch)]
+    every = [*found, *_without_weights(arch)]
+    every += repeated_names((index, layer.name) for index, layer in enumerate(arch.net))
+    for index, layer in enumerate(arch.net):
+        every += local_problems(index, layer)
     for flow in flows:
-        if isinstance(flow.layer, Conv | Dense):
-            every += _node(flow.layer, ("net", flow.index), dense=isinstance(flow.layer, Dense), depth=0)
-            every += _identity_start(flow)
+        every += _identity_start(flow)
     return tuple(sorted(every, key=lambda p: tuple(map(_order, p.loc))))
+
+
+def local_problems(index: int, layer: Layer) -> Iterator[Problem]:
+    """What can be said of one layer without knowing the others."""
+    if isinstance(layer, Conv | Dense):
+        yield from _node(layer, ("net", index), dense=isinstance(layer, Dense), depth=0)
+
+
+def repeated_names(names: Iterable[tuple[int, str]]) -> Iterator[Problem]:
+    """One problem for each name, given with its layer's index, that an earlier layer has already."""
+    seen: dict[str, int] = {}
+    for index, name in names:
+        if name in seen:
+            message = f"the name '{shown(name)}' is taken by layer {seen[name] + 1} of net"
+            yield Problem(("net", index, "name"), message)
+        seen.setdefault(name, index)
 
 
 def verify(arch: Architecture) -> Architecture:
@@ -32,15 +50,6 @@ def verify(arch: Architecture) -> Architecture:
 
 def _order(key: str | int) -> tuple[int, str]:
     return (key, "") if isinstance(key, int) else (-1, key)
-
-
-def _repeated_names(arch: Architecture) -> Iterator[Problem]:
-    seen: dict[str, int] = {}
-    for index, layer in enumerate(arch.net):
-        if layer.name in seen:
-            message = f"the name {layer.name!r} is taken by layer {seen[layer.name] + 1} of net"
-            yield Problem(("net", index, "name"), message)
-        seen.setdefault(layer.name, index)
 
 
 def _without_weights(arch: Architecture) -> Iterator[Problem]:
@@ -67,7 +76,9 @@ def _node(node: Node, loc: Loc, dense: bool, depth: int) -> Iterator[Problem]:
     if depth > 0 and isinstance(node.shortcut, ShortcutLeaf) and node.shortcut.init is not None:
         yield Problem((*loc, "shortcut", "init"), "init: identity is for chain layers")
     if node.shortcut is False and (node.residual is None or node.residual.hidden == 0):
-        yield Problem((*loc, "shortcut"), "a node needs a shortcut or hidden neurons; set hidden to 1 or more")
+        yield Problem(
+            (*loc, "shortcut"), "a node needs a shortcut or hidden neurons; set hidden to 1 at least"
+        )
     if node.residual is not None:
         yield from _residual(node.residual, (*loc, "residual"), dense, depth + 1)
 

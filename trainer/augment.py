@@ -52,9 +52,7 @@ def check_augment(names: Sequence[str], inputs: Tensor) -> None:
         )
 
 
-def _draw(
-    samples: NDArray[np.int64], key: tuple[int, str, int, int, int], what: str
-) -> NDArray[np.float64]:
+def _draw(samples: NDArray[np.int64], key: tuple[int, str, int, int, int], what: str) -> NDArray[np.float64]:
     return uniform(stream("augment", *key, what), samples)
 
 

@@ -91,9 +91,9 @@ def batches(
 def ordered_batches(
     split: Split, batch: int, mean: Tensor | None, std: Tensor | None, device: str | torch.device
 ) -> Iterator[Batch]:
-    """All samples as they lie, not augmented, in batches of `batch` and a last one of any size: for evaluation."""
+    """All samples as they lie, not augmented, the last batch of any size: for evaluation."""
     normalise = _Normalise.of(split, mean, std, device)
-    for index, samples in enumerate(torch.arange(len(split)).split(batch)):
+    for index, samples in enumerate(torch.split(torch.arange(len(split)), batch)):
         inputs, targets, numbers = _gather(split, samples, device)
         yield Batch(index, normalise(inputs), targets, numbers)
 
@@ -112,13 +112,15 @@ class _Normalise:
     offset: Tensor
 
     @classmethod
-    def of(cls, split: Split, mean: Tensor | None, std: Tensor | None, device: str | torch.device) -> _Normalise:
+    def of(
+        cls, split: Split, mean: Tensor | None, std: Tensor | None, device: str | torch.device
+    ) -> _Normalise:
         shape = (1, -1) + (1,) * (split.inputs.ndim - 2)
         unit = 255.0 if split.inputs.dtype == torch.uint8 else 1.0
         mean = torch.zeros(1) if mean is None else mean.to("cpu", torch.float64)
         std = torch.ones(1) if std is None else std.to("cpu", torch.float64)
-        scale, offset = (part.to(device, torch.float32).reshape(shape) for part in (1 / (std * unit), mean / std))
-        return cls(scale, offset)
+        scale, offset = 1 / (std * unit), mean / std
+        return cls(*(part.to(device, torch.float32).reshape(shape) for part in (scale, offset)))
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """A new float32 tensor; `inputs` stays as it is."""

@@ -13,6 +13,13 @@ from torch import Tensor
 
 from nhnas.spec.errors import InputError
 
+_INPUT_KINDS = {
+    (torch.uint8, 4): "uint8 [N,C,H,W]",
+    (torch.float32, 2): "float32 [N,F]",
+    (torch.float32, 4): "float32 [N,C,H,W]",
+}
+_TARGET_KINDS = {(torch.int64, 1): "int64 [N] classes", (torch.float32, 2): "float32 [N,T] values"}
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -91,16 +98,13 @@ class Dataset:
 def _check_split(place: str, split: Split) -> None:
     """Raises InputError unless dtypes, shapes and values are what `Split` promises."""
     inputs, targets = split.inputs, split.targets
-    if not (inputs.dtype == torch.uint8 and inputs.ndim == 4 or inputs.dtype == torch.float32 and inputs.ndim in (2, 4)):
-        raise InputError(
-            f"{place}: inputs are {_kind(inputs)}; expected uint8 [N,C,H,W], float32 [N,F] or float32 [N,C,H,W]"
-        )
-    if not (targets.dtype == torch.int64 and targets.ndim == 1 or targets.dtype == torch.float32 and targets.ndim == 2):
-        raise InputError(f"{place}: targets are {_kind(targets)}; expected int64 [N] classes or float32 [N,T] values")
+    for what, tensor, kinds in (("inputs", inputs, _INPUT_KINDS), ("targets", targets, _TARGET_KINDS)):
+        if (tensor.dtype, tensor.ndim) not in kinds:
+            raise InputError(f"{place}: {what} are {_kind(tensor)}; expected {' or '.join(kinds.values())}")
     if len(inputs) != len(targets):
         raise InputError(f"{place}: {len(inputs)} inputs but {len(targets)} targets; expected as many")
     if inputs.numel() == 0 or targets.numel() == 0:
-        raise InputError(f"{place}: inputs are {_kind(inputs)}, targets {_kind(targets)}; it must not be empty")
+        raise InputError(f"{place}: inputs are {_kind(inputs)}, targets {_kind(targets)}; expected some")
     for what, values in (("input", inputs), ("target", targets)):
         _check_finite(f"{place}: {what}", values)
 
@@ -110,12 +114,14 @@ def _check_finite(place: str, values: Tensor) -> None:
     if values.is_floating_point():
         bad = ~values.flatten(1).isfinite().all(1)
         if bad.any():
-            raise InputError(f"{place} of sample {int(bad.nonzero()[0])} is NaN or infinite; remove or repair it")
+            first = int(bad.nonzero()[0])
+            raise InputError(f"{place} of sample {first} is NaN or infinite; remove or repair it")
 
 
 def _check_same_kind(place: str, split: Split, train: Split) -> None:
     """Raises InputError unless a sample of `split` looks like one of `train`."""
-    for what, mine, first in (("inputs", split.inputs, train.inputs), ("targets", split.targets, train.targets)):
+    pairs = (("inputs", split.inputs, train.inputs), ("targets", split.targets, train.targets))
+    for what, mine, first in pairs:
         if mine.dtype != first.dtype or mine.shape[1:] != first.shape[1:]:
             raise InputError(f"{place}: {what} are {_kind(mine)}, those of the train split {_kind(first)}")
 

@@ -113,7 +113,9 @@ def check_fits(dataset: Dataset, arch_input: tuple[int, ...], outputs: int, loss
             f"write width: {dataset.outputs}"
         )
     if loss != wanted:
-        problems.append(f"train.loss: spec says {loss}, {dataset.name} has {what} as targets; write loss: {wanted}")
+        problems.append(
+            f"train.loss: spec says {loss}, {dataset.name} has {what} as targets; write loss: {wanted}"
+        )
     if problems:
         raise InputError("\n".join(problems))
 

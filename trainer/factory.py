@@ -68,7 +68,8 @@ def _first_on_path(home: Path, top: str) -> Iterator[None]:
     Modules that other folders lent the name `top` are put aside and come back.
     """
     own = PathFinder.find_spec(top, [str(home)])
-    aside = [name for name in sys.modules if name.partition(".")[0] == top and own is not None and own.has_location]
+    is_shadowed = own is not None and own.has_location
+    aside = [name for name in sys.modules if is_shadowed and name.partition(".")[0] == top]
     hidden = {name: sys.modules.pop(name) for name in aside}
     before, wrote_bytecode = set(sys.modules), sys.dont_write_bytecode
     sys.path.insert(0, str(home))
@@ -79,9 +80,9 @@ def _first_on_path(home: Path, top: str) -> Iterator[None]:
     finally:
         sys.dont_write_bytecode = wrote_bytecode
         sys.path.remove(str(home))
-        for name in set(sys.modules) - before:
-            if _lies_in(getattr(sys.modules[name], "__spec__", None), home):
-                del sys.modules[name]
+        new = {name: getattr(sys.modules[name], "__spec__", None) for name in set(sys.modules) - before}
+        for name in [name for name, found in new.items() if _lies_in(found, home)]:
+            del sys.modules[name]
         sys.modules.update(hidden)
 
 

@@ -5,6 +5,7 @@ Shapes: N images, 3 colours, H and W pixels.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,13 +14,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 """What may be opened: Pillow would hand others, such as EPS, to programs outside."""
 
 MAX_PIXELS = 2**24
-"""Largest image, 4096×4096: more is a decompression bomb or the wrong folder for a set in memory."""
+"""Largest image, 4096 by 4096: more is a decompression bomb or the wrong folder for a set in memory."""
+AHEAD = 256
+"""Images decoded before the first of them is copied."""
 
 Pixels = NDArray[np.uint8]
 
@@ -50,35 +53,39 @@ def read_images(paths: Sequence[Path]) -> tuple[Pixels, list[Bad]]:
     bad: list[Bad] = []
     odd: Bad | None = None
     for row, (path, image) in enumerate(_decode_all(paths)):
-        if isinstance(image, str):
-            bad.append(Bad(path, image))
+        if isinstance(image, Bad):
+            bad.append(image)
             continue
         if pixels is None:
             pixels, model = np.zeros((len(paths), *image.shape), np.uint8), path
         if image.shape == pixels.shape[1:]:
             pixels[row] = image
         elif odd is None:
-            odd = Bad(path, f"is {_size(image)}, but {printable(model)} is {_size(pixels)}; all must have one size")
+            odd = Bad(path, f"is {_size(image)}, {printable(model)} is {_size(pixels)}; all need one size")
     return np.zeros((0, 3, 0, 0), np.uint8) if pixels is None else pixels, bad + ([odd] if odd else [])
 
 
 def _size(pixels: Pixels) -> str:
-    return f"{pixels.shape[-1]}×{pixels.shape[-2]}"
+    return f"{pixels.shape[-1]} by {pixels.shape[-2]}"
 
 
-def _decode_all(paths: Sequence[Path]) -> Iterator[tuple[Path, Pixels | str]]:
-    """Every path with its pixels or the reason why there are none, in order, a few thousand ahead at most."""
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        for at in range(0, len(paths), 4096):
-            some = paths[at : at + 4096]
+def _decode_all(paths: Sequence[Path]) -> Iterator[tuple[Path, Pixels | Bad]]:
+    """Every path with its pixels or why there are none, in order; at most AHEAD wait in memory."""
+    with ThreadPoolExecutor(cpu_count()) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of oddities that it has coped with
+        for at in range(0, len(paths), AHEAD):
+            some = paths[at : at + AHEAD]
             yield from zip(some, pool.map(_try_decode, some), strict=True)
 
 
-def _try_decode(path: Path) -> Pixels | str:
+def _try_decode(path: Path) -> Pixels | Bad:
     try:
         return decode(path)
+    except UnidentifiedImageError:
+        is_empty = path.stat().st_size == 0
+        return Bad(path, "is empty" if is_empty else f"is none of {', '.join(FORMATS)}")
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
-        return " ".join(str(error).split()) or type(error).__name__
+        return Bad(path, " ".join(str(error).split()) or type(error).__name__)
 
 
 def decode(path: Path) -> Pixels:
@@ -91,15 +98,17 @@ def decode(path: Path) -> Pixels:
         if getattr(image, "is_animated", False) and image.format != "MPO":
             raise ValueError("is animated or has several pages; expected a single picture")
         if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"is {image.width}×{image.height}; at most {MAX_PIXELS} pixels are read")
-        rgb = _to_rgb(ImageOps.exif_transpose(image))
+            raise ValueError(f"is {image.width} by {image.height}; at most {MAX_PIXELS} pixels are read")
+        upright = ImageOps.exif_transpose(image)
+        rgb = _to_rgb(upright, has_16_bits=image.mode == "I" and image.format in ("PNG", "PPM"))
     return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, *, has_16_bits: bool) -> Image.Image:
+    """`has_16_bits`: the 32-bit pixels of mode I hold values up to 65535, as Pillow reads some formats."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+    if image.mode.startswith("I;16") or has_16_bits:
         return _from_16_bits(image).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError("has 32-bit pixels of unknown range; save it with 8 or 16 bits")

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from nhnas.spec.errors import InputError
-from nhnas.trainer.optimizer_ages import horizon
 from nhnas.trainer.optimizer_kernels import Kernel, adam_kernel, sgd_kernel, zero_all
 from nhnas.trainer.optimizer_layout import Layout, Slot, make_layout
 
@@ -57,8 +56,7 @@ class Optimizer:
         self.settings = settings
         self._aged = settings.kind != "sgd"
         self._moment_names = ("exp_avg", "exp_avg_sq") if self._aged else ("momentum",)
-        # SGD corrects for no age: with horizon 0 all cells count as equally old.
-        self._horizon = horizon(settings.betas) if self._aged else 0
+        self._betas = settings.betas if self._aged else None  # SGD corrects for no age
         self._kernel = _kernel(settings)
         self._slots = {name: self._fresh_slot(parameter) for name, parameter in self.parameters.items()}
         self._parameter_list = list(self.parameters.values())
@@ -69,7 +67,7 @@ class Optimizer:
         """One update of every parameter that has a gradient; `lr` None means the settings' lr."""
         if self._layout is None or not self._layout.fits(self._parameter_list):
             self._close_layout()
-            self._layout = make_layout(list(self._slots.values()), self._horizon)
+            self._layout = make_layout(list(self._slots.values()), self._betas)
         self._layout.step(self._kernel, self.settings.lr if lr is None else lr)
 
     def zero_grad(self) -> None:

@@ -61,14 +61,18 @@ def all_blocks(rows: Sequence[int], columns: Sequence[int]) -> list[Block]:
     ]
 
 
-def horizon(betas: tuple[float, float]) -> int:
-    """The age from which both 1 - beta**age are exactly 1.0 in double: older cells are all alike."""
-    return max(_steps_to_one(beta) for beta in betas)
+def horizon(betas: tuple[float, float], epsilon: float) -> int:
+    """The age from which both 1 - beta**age round to exactly 1: older cells are corrected alike.
+
+    `epsilon` is that of the number format of the update (2**-23 for float32, 2**-52 for float64).
+    """
+    # 1 - x rounds to 1 for x <= epsilon / 4; one bit to spare for the rounding of the power itself.
+    return max(math.ceil(math.log(epsilon / 8) / math.log(beta)) if beta else 1 for beta in betas)
 
 
-def _steps_to_one(beta: float) -> int:
-    # 1 - x rounds to 1 for x <= 2**-54; one bit to spare for the rounding of the power itself.
-    return 1 if beta == 0.0 else math.ceil(-55 * math.log(2.0) / math.log(beta))
+def merged(ages: Sequence[int], limit: int, oldest: int) -> list[int]:
+    """Ages from `limit` on all become `oldest`."""
+    return [oldest if age >= limit else age for age in ages]
 
 
 def _capped_by_columns(rows: Sequence[int], columns: Sequence[int]) -> Sequence[int]:

@@ -54,7 +54,7 @@ def adam_kernel(
         "amsgrad": False,
         "maximize": False,
     }
-    public = partial(adam, decoupled_weight_decay=decoupled, **settings)
+    public: Callable[..., None] = partial(adam, decoupled_weight_decay=decoupled, **settings)
 
     def update(entries: Entries, lr: float) -> None:
         first, second = entries.moments
@@ -81,7 +81,7 @@ def sgd_kernel(momentum: float, weight_decay: float, *, direct: bool = True) -> 
         "nesterov": False,
         "maximize": False,
     }
-    public = partial(sgd, **settings)
+    public: Callable[..., None] = partial(sgd, **settings)
 
     def update(entries: Entries, lr: float) -> None:
         buffers = entries.moments[0]

@@ -22,7 +22,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from nhnas.trainer.optimizer_ages import Block, Span, all_blocks, row_slabs, young_blocks
+from nhnas.trainer.optimizer_ages import Block, Span, all_blocks, horizon, merged, row_slabs, young_blocks
 from nhnas.trainer.optimizer_kernels import Entries, Kernel, copy_all
 
 
@@ -104,13 +104,14 @@ class Layout:
                 slot.columns += self.steps
 
 
-def make_layout(slots: Sequence[Slot], horizon: int) -> Layout:
-    """Lay out the slots that have a gradient; ages from `horizon` on count as equal."""
+def make_layout(slots: Sequence[Slot], betas: tuple[float, float] | None) -> Layout:
+    """Lay out the slots that have a gradient; `betas` None means that ages make no difference."""
     live = [slot for slot in slots if slot.parameter.grad is not None]
     builders = []
     for _, members in groupby(sorted(live, key=_kind), key=_kind):
-        builder = _GroupBuilder(horizon)
-        for slot in members:
+        group = list(members)
+        builder = _GroupBuilder(_horizon(betas, group[0].parameter.dtype))
+        for slot in group:
             builder.add(slot)
         builders.append(builder)
     return Layout(
@@ -135,7 +136,10 @@ class _GroupBuilder:
     def add(self, slot: Slot) -> None:
         if slot.parameter.numel() == 0:
             return
-        rows, columns = self._capped(slot.rows), self._capped(slot.columns)
+        rows = slot.rows.tolist()
+        columns = [] if slot.columns is None else slot.columns.tolist()
+        oldest = max(*rows, *columns, 0)
+        rows, columns = (merged(ages, self.horizon, oldest) for ages in (rows, columns))
         tensors = self._tensors(slot)
         if rows_are_dense(slot.parameter):
             self._add_slabs(tensors, row_slabs(rows, columns))
@@ -155,9 +159,6 @@ class _GroupBuilder:
         counter = torch.tensor(self.ages, dtype=torch.float32, device=parameters[0].device)
         entries = Entries(parameters, gradients, tuple(moments), list(counter.unbind()), counter)
         return Group(entries, self.parameters, self.gradients, self.moments)
-
-    def _capped(self, ages: Tensor | None) -> list[int]:
-        return [] if ages is None else ages.clamp(max=self.horizon).tolist()
 
     def _tensors(self, slot: Slot) -> list[Tensor]:
         parameter = slot.parameter.detach()
@@ -207,6 +208,11 @@ def rows_are_dense(tensor: Tensor) -> bool:
             return False
         expected *= size
     return tensor.dim() == 0 or tensor.shape[0] == 1 or tensor.stride(0) * tensor.shape[0] == expected
+
+
+def _horizon(betas: tuple[float, float] | None, dtype: torch.dtype) -> int:
+    # The kernels compute in float32 at least.
+    return 0 if betas is None else horizon(betas, min(torch.finfo(dtype).eps, 2.0**-23))
 
 
 def _kind(slot: Slot) -> str:

@@ -58,7 +58,7 @@ def _spiral_points(n: int, seed: int, which: str) -> Split:
 
 
 def regression2d(seed: int) -> Dataset:
-    """A surface over the square [-1, 1]²: a 50×50 grid for training, 2,000 random points for test.
+    """A surface over the square [-1, 1]²: a grid of 50 by 50 for training, 2,000 random points for test.
 
     Inputs x₁, x₂ of the square stand for u in [-2.5, 1.5] and v in [-2, 4]; the target is
     2 sin r - 1 + (x₁ + x₂)/3 with r = √(u² + v²): the distance is taken before the scaling to the

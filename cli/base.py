@@ -1,0 +1,97 @@
+"""The version that a command starts from: the file as it is, with the weights carried over to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nhnas.compiler.build import grown, initial_weights
+from nhnas.compiler.place import store_folder
+from nhnas.compiler.recipe import compile_recipe
+from nhnas.compiler.remap import remap_optimizer
+from nhnas.compiler.store import load_snapshot
+from nhnas.compiler.tensor_plan import tensor_plans
+from nhnas.spec.canonical import from_canonical, same_architecture
+from nhnas.spec.diff import diff
+from nhnas.spec.document import Document
+from nhnas.spec.edits import Edit
+from nhnas.spec.errors import InputError
+from nhnas.spec.model import Architecture
+
+NOTHING_TRAINED: dict[str, Any] = {"moving_average": {}, "epochs": 0}
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A document with its trained state.
+
+    `state` None: untrained. `pending` are hand edits of `net` since the snapshot; `weights` and
+    `optimizer` are carried over to what the file says. `exact` is the snapshot's exact part.
+    """
+
+    document: Document
+    state: str | None
+    version: int
+    pending: tuple[Edit, ...]
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    exact: dict[str, Any]
+    before: Architecture | None
+    before_weights: dict[str, Tensor]
+
+
+def load_base(document: Document, spec: Path, *, fresh: bool = False) -> Base:
+    """Weights for the document: from its snapshot, carried over where a person edited `net`.
+
+    Raises InputError where the snapshot is not in the store or belongs to another input.
+    """
+    arch, seed = document.architecture, document.train.seed
+    if document.state is None or fresh:
+        weights = initial_weights(arch, seed)
+        return Base(document, None, 0, (), weights, {}, NOTHING_TRAINED, None, {})
+    snapshot = load_snapshot(store_folder(spec), document.state)
+    before = from_canonical(snapshot.state["architecture"])
+    if before.input != arch.input:
+        raise InputError(
+            f"{spec}: input is {list(arch.input)}, but the weights of {snapshot.id} are for "
+            f"{list(before.input)}; put it back, or start untrained with --fresh"
+        )
+    weights, moments, pending = snapshot.weights, snapshot.optimizer, ()
+    if not same_architecture(before, arch):
+        pending = diff(before, arch)
+        _, recipe, weights = grown(before, pending, weights, seed=seed, parent=snapshot.id)
+        moments = remap_optimizer(tensor_plans(arch, recipe), moments)
+    return Base(
+        document,
+        snapshot.id,
+        snapshot.version,
+        pending,
+        weights,
+        moments,
+        _carried(snapshot.state["exact"], before, pending),
+        before,
+        snapshot.weights,
+    )
+
+
+def _carried(exact: dict[str, Any], before: Architecture, edits: tuple[Edit, ...]) -> dict[str, Any]:
+    """Importances and moving averages follow their sites."""
+    if not edits:
+        return exact
+    _, recipe = compile_recipe(before, edits)
+    return {**exact, **carry_sites(exact, recipe.sites)}
+
+
+def carry_sites(exact: dict[str, Any], sites: dict[str, Any]) -> dict[str, Any]:
+    """`importance` (a number or None a neuron) and `moving_average`, moved along a recipe's sites."""
+    importance, average = exact.get("importance", {}), exact.get("moving_average", {})
+    moved = {
+        key: [None if i < 0 else importance[rows.source][i] for i in rows.rows.tolist()]
+        for key, rows in sites.items()
+        if rows.source in importance
+    }
+    averages = {key: average[rows.source] for key, rows in sites.items() if rows.source in average}
+    return {"importance": moved, "moving_average": averages}

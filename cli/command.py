@@ -1,0 +1,172 @@
+"""The commands that train: one at a time on a spec, and the same command goes on where it was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nhnas.base import load_base
+from nhnas.commit import Saved, save_version
+from nhnas.compiler.history import load_info
+from nhnas.compiler.lock import hold
+from nhnas.compiler.place import spec_key, store_folder
+from nhnas.compiler.slot import Slot, clear_slot, read_slot, write_slot
+from nhnas.interrupt import stop_requests
+from nhnas.report import Report, Silent
+from nhnas.spec.document import Document, read_document
+from nhnas.spec.errors import InputError
+from nhnas.step import run_step
+from nhnas.trainer.phases import Follow
+from nhnas.work import PROBE_SAMPLES, Context, Work, begin, resume
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all training commands take.
+
+    `fresh` starts untrained, `discard` drops an interrupted command, `wait` waits for a running one;
+    the change of the output at each edit is measured over `probe_samples` test samples.
+    """
+
+    fresh: bool = False
+    discard: bool = False
+    wait: bool = False
+    allow_import: bool = False
+    probe_samples: int = PROBE_SAMPLES
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the person asked for; two equal requests are the same command."""
+
+    command: str
+    steps: int | None = None
+    to: int | None = None
+    epochs: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields that were given."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+def step(spec: Path, to: int | None, options: Options, report: Report | None = None) -> list[Saved]:
+    """One step of the search; nothing where version `to` is there already."""
+    version = current_version(read_document(spec))
+    if to is not None and not version <= to <= version + 1:
+        raise InputError(f"{spec} is at version {version}: one step leads to {version + 1}, not to {to}")
+    return _train(spec, Request("step", to=to), options, run_step, report)
+
+
+def run(
+    spec: Path, steps: int | None, to: int | None, options: Options, report: Report | None = None
+) -> list[Saved]:
+    """Several steps: `steps` more, or up to version `to`."""
+    if (steps is None) == (to is None):
+        raise InputError("run needs either --steps N or --to VERSION")
+    version = current_version(read_document(spec))
+    if to is not None and to < version:
+        raise InputError(f"{spec} is at version {version} already, beyond {to}; check out the older one")
+    return _train(spec, Request("run", steps=steps, to=to), options, run_step, report)
+
+
+def train(spec: Path, epochs: int, options: Options, report: Report | None = None) -> list[Saved]:
+    """Train without changing the architecture, along `train.schedule`, and save a version."""
+    return _train(spec, Request("train", epochs=epochs), options, lambda work: _follow(work, epochs), report)
+
+
+def _follow(work: Work, epochs: int) -> Saved:
+    work.stage = "train"
+    total, warmup = epochs * work.batch_count, work.train.warmup * work.batch_count
+    work.run(Follow(work.train, total, warmup))
+    return save_version(work, work.exact)
+
+
+def current_version(document: Document) -> int:
+    """Version of the snapshot that the file names, 0 for an untrained file."""
+    if document.state is None or document.path is None:
+        return 0
+    return load_info(store_folder(document.path), document.state).version
+
+
+def _train(
+    spec: Path, request: Request, options: Options, work_on: Callable[[Work], Saved], report: Report | None
+) -> list[Saved]:
+    """Hold the spec, and work until the goal's version is there."""
+    store, key = store_folder(spec), spec_key(spec)
+    with hold(store, key, options.wait, f"nhnas {request.command}"), stop_requests() as stop:
+        context = Context(
+            spec, report or Silent(), stop, options.allow_import, options.fresh, options.probe_samples
+        )
+        if options.discard:
+            clear_slot(store, key)
+        return _until_goal(context, request, work_on)
+
+
+def _until_goal(context: Context, request: Request, work_on: Callable[[Work], Saved]) -> list[Saved]:
+    store, key = store_folder(context.spec), spec_key(context.spec)
+    slot = _checked(read_slot(store, key), request, context)
+    document = read_document(context.spec)
+    version = _version_before(slot, document, context)
+    goal = slot.goal if slot is not None else {"request": request.as_dict(), "to": _target(request, version)}
+    saved: list[Saved] = []
+    while version < goal["to"]:
+        if slot is not None and slot.data.get("stage") and not _is_committed(slot, document, context):
+            context.report.say(f"continuing version {slot.data['version']} ({slot.data['stage']})")
+            work = resume(context, slot)
+        else:
+            base = load_base(document, context.spec, fresh=context.fresh and not saved)
+            work = begin(context, base, goal, version + 1)
+        slot = None
+        context.report.say(f"{context.spec.name}: version {work.version}")
+        saved.append(work_on(work))
+        document = read_document(context.spec)
+        if saved[-1].path != context.spec:
+            break
+        version = saved[-1].version
+        if version < goal["to"]:
+            write_slot(store, key, goal, {}, {"file_state": saved[-1].state})
+    clear_slot(store, key)
+    return saved
+
+
+def _version_before(slot: Slot | None, document: Document, context: Context) -> int:
+    """The version that there is, seen from the command's goal."""
+    if slot is not None and slot.data.get("stage") and not _is_committed(slot, document, context):
+        return int(slot.data["version"]) - 1
+    return 0 if context.fresh and slot is None else current_version(document)
+
+
+def _target(request: Request, version: int) -> int:
+    return request.to if request.to is not None else version + (request.steps or 1)
+
+
+def _checked(slot: Slot | None, request: Request, context: Context) -> Slot | None:
+    """The slot, if it is this command's; InputError if it is another's or of another state of the file."""
+    if slot is None:
+        return None
+    asked = slot.goal["request"]
+    same = asked == request.as_dict() or (
+        request.command == asked["command"] == "step" and request.to in (None, slot.goal["to"])
+    )
+    if not same:
+        words = " ".join([f"nhnas {asked['command']}", *(f"--{k} {v}" for k, v in asked.items() if k != "command")])
+        raise InputError(
+            f"{context.spec}: `{words}` was interrupted; go on with the same command, or drop it with --discard"
+        )
+    document = read_document(context.spec)
+    if document.state != slot.data["file_state"] and not _is_committed(slot, document, context):
+        raise InputError(
+            f"{context.spec}: the interrupted command started from state {slot.data['file_state']}, the file "
+            f"now names {document.state}; put it back, or drop the interrupted command with --discard"
+        )
+    return slot
+
+
+def _is_committed(slot: Slot, document: Document, context: Context) -> bool:
+    """Whether the version that the slot was working on has been saved already."""
+    if document.state is None or document.state == slot.data["file_state"] or "version" not in slot.data:
+        return False
+    info = load_info(store_folder(context.spec), document.state)
+    return (info.version, info.parent) == (slot.data["version"], slot.data["parent"])

@@ -1,0 +1,84 @@
+"""What a running command tells: a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Protocol
+
+
+class Report(Protocol):
+    """Told by a command what it does."""
+
+    def say(self, text: str) -> None:
+        """One line worth reading."""
+        ...
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """An epoch is over."""
+        ...
+
+    def batch(self, phase: str, done: int, total: int, loss: float) -> None:
+        """A batch is over."""
+        ...
+
+
+class Silent:
+    """Says nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def batch(self, phase: str, done: int, total: int, loss: float) -> None:
+        """Nothing."""
+
+
+class Lines:
+    """Lines on stdout; on a terminal the last one counts the batches."""
+
+    REFRESH = 0.1
+    """Seconds between two refreshes of the bar."""
+    WIDTH = 24
+
+    def __init__(self, every: float = 1.0) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._every, self._shown, self._refreshed, self._held = every, 0.0, 0.0, ""
+
+    def say(self, text: str) -> None:
+        """Print a line; an epoch's line that was held back comes first."""
+        if self._held:
+            held, self._held = self._held, ""
+            self._print(held)
+        self._print(text)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Print an epoch's line, at most one every second: toy epochs take milliseconds."""
+        line = epoch_line(record)
+        if time.monotonic() - self._shown < self._every:
+            self._held = line
+            return
+        self._held, self._shown = "", time.monotonic()
+        self._print(line)
+
+    def batch(self, phase: str, done: int, total: int, loss: float) -> None:
+        """Refresh the bar."""
+        if not self._terminal or time.monotonic() - self._refreshed < self.REFRESH:
+            return
+        self._refreshed = time.monotonic()
+        full = self.WIDTH * done // max(total, 1)
+        bar = "━" * full + " " * (self.WIDTH - full)
+        sys.stdout.write(f"\r\x1b[K  {phase} {bar} {done}/{total} loss {loss:.4f}")
+        sys.stdout.flush()
+
+    def _print(self, text: str) -> None:
+        sys.stdout.write(f"\r\x1b[K{text}\n" if self._terminal else f"{text}\n")
+        sys.stdout.flush()
+
+
+def epoch_line(record: dict[str, Any]) -> str:
+    """`  fit   epoch 3  loss 0.1234  accuracy 95.31%`."""
+    accuracy = f"  accuracy {record['accuracy']:.2%}" if "accuracy" in record else ""
+    return f"  {record['phase']:<5} epoch {record['epoch']:<4} loss {record['loss']:.4f}{accuracy}"

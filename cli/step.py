@@ -1,0 +1,152 @@
+"""One step of the search, to be read top to bottom (paper, section 2; DESIGN §2).
+
+grow → fit → choose → fade → remove → restructure → save
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nhnas.commit import Saved, save_version
+from nhnas.compiler.fade_plan import fade_plan, with_nested
+from nhnas.compiler.keyed_random import key_of
+from nhnas.search.choose import choose
+from nhnas.search.cost import neuron_costs
+from nhnas.search.grow import grow
+from nhnas.search.moving_average import update
+from nhnas.search.restructure import restructure
+from nhnas.spec.edits import AddNeurons, RemoveNeurons
+from nhnas.spec.structure import Site, sites
+from nhnas.trainer.fading import Fading
+from nhnas.trainer.importance import importance, scale
+from nhnas.trainer.phases import INITIAL, Fade, Fit, fit_settings
+from nhnas.work import Work
+
+
+@dataclass(frozen=True)
+class _Done:
+    """Marks that a stage has nothing left to do."""
+
+
+def run_step(work: Work) -> Saved:
+    """From one version to the next; goes on from whatever stage `work` is in."""
+    if work.stage == "":
+        _grow(work)
+    if work.stage == "fit":
+        _fit(work)
+        _choose(work)
+    if work.stage == "fade":
+        _fade(work)
+        _remove(work)
+        _restructure(work)
+    return save_version(work, _exact_after(work))
+
+
+def _grow(work: Work) -> None:
+    """Add neurons noisily."""
+    counts = grow(
+        {key: site.neurons for key, site in _open(work).items()},
+        work.exact["moving_average"],
+        work.search,
+        _seed(work, "grow"),
+    )
+    present = {key: site.neurons for key, site in sites(work.arch).items()}
+    edits = [
+        AddNeurons(site=key, at=tuple(range(present[key], present[key] + count))) for key, count in counts.items()
+    ]
+    work.facts["added"] = counts
+    work.edit(edits, "grow")
+    work.context.report.say(f"grow: {_listing(counts, '+')}")
+    work.stage = "fit"
+
+
+def _fit(work: Work) -> None:
+    """Train until the loss is flat, and measure importance."""
+    phase = Fit(
+        work.engine.network,
+        frozenset(_open(work)),
+        fit_settings(work.search, work.batch_count),
+        work.train.lr,
+        work.train.warmup * work.batch_count,
+    )
+    if work.saved is not None:
+        phase.load(*work.saved)
+    work.run(phase)
+    work.facts["fit"] = phase.flatness.verdict
+    measured = phase.measured()
+    values = {key: importance(measured[key].sensitivity, measured[key].positive) for key in _measured(work, measured)}
+    work.exact = {**work.exact, "importance": {k: v.tolist() for k, v in scale(values, values).items()}}
+
+
+def _measured(work: Work, measured: dict[str, Any]) -> list[str]:
+    """Open sites with a measurement, in file order."""
+    return [key for key in _open(work) if key in measured]
+
+
+def _choose(work: Work) -> None:
+    """Pick the least important neurons."""
+    search, values = work.search, work.exact["importance"]
+    leavers = choose(
+        {key: np.asarray(value) for key, value in values.items()},
+        sum(work.facts["added"].values()),
+        search,
+        keep_one=frozenset(key for key, site in sites(work.arch).items() if site.keep_one),
+        cost=None if search.cost == "none" else neuron_costs(work.arch, search.cost),
+        seed=_seed(work, "choose"),
+    )
+    work.facts["leavers"] = with_nested(work.arch, leavers)
+    work.context.report.say(f"fade: {_listing({k: len(v) for k, v in leavers.items()}, '-')}")
+    work.stage = "fade"
+
+
+def _fade(work: Work) -> None:
+    """Fade what leaves, and let the rest settle."""
+    leavers = work.facts["leavers"]
+    if not leavers:
+        return
+    plan = fade_plan(work.arch, leavers)
+    initial = None if work.saved is None else work.saved[1][INITIAL]
+    fading = Fading(work.engine.network.tensors(), plan.columns, plan.rows, plan.whole, initial)
+    search, epoch = work.search, work.batch_count
+    fade, settle = search.fade_epochs * epoch, search.settle_epochs * epoch
+    if fade + settle:
+        work.run(Fade(fading, fade, settle, work.train.lr, work.train.warmup * epoch))
+    fading.hold(1.0)
+
+
+def _remove(work: Work) -> None:
+    """Take out what has faded: the function stays as it is."""
+    leavers = work.facts["leavers"]
+    edits = [RemoveNeurons(site=key, at=tuple(at)) for key, at in reversed(leavers.items())]
+    work.edit(edits, "remove")
+
+
+def _restructure(work: Work) -> None:
+    """Make layers non-linear, or linear again."""
+    edits = restructure(work.arch, work.search.promote)
+    work.edit(edits, "restructure")
+    for edit in edits:
+        work.context.report.say(f"{edit.kind}: {getattr(edit, 'path', '')}")
+
+
+def _exact_after(work: Work) -> dict[str, Any]:
+    """Counters, moving averages and importances of the new version."""
+    removed = {key: len(at) for key, at in work.facts["leavers"].items()}
+    averages = update(work.exact["moving_average"], sites(work.arch), work.facts["added"], removed)
+    return {**work.exact, "moving_average": averages}
+
+
+def _open(work: Work) -> dict[str, Site]:
+    """Sites that may grow and shrink."""
+    return {key: site for key, site in sites(work.arch).items() if site.open}
+
+
+def _seed(work: Work, purpose: str) -> int:
+    return int(key_of(work.document.train.seed, work.parent or "", work.version, purpose))
+
+
+def _listing(counts: dict[str, int], sign: str) -> str:
+    return ", ".join(f"{key} {sign}{count}" for key, count in counts.items()) or "nothing"

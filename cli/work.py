@@ -1,0 +1,240 @@
+"""A command's work on one version: network, optimizer, place and records; saved to the slot and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nhnas.base import Base, carry_sites
+from nhnas.compiler.build import build, grown
+from nhnas.compiler.place import spec_key, store_folder
+from nhnas.compiler.remap import remap_optimizer
+from nhnas.compiler.slot import Slot, write_slot
+from nhnas.compiler.tensor_plan import tensor_plans
+from nhnas.report import Report
+from nhnas.spec.canonical import canonical, from_canonical
+from nhnas.spec.config import Search, Train
+from nhnas.spec.document import Document, parse_document
+from nhnas.spec.edits import Edit, edit_to_dict
+from nhnas.spec.model import Architecture
+from nhnas.spec.schedule import settings_at
+from nhnas.spec.structure import structure
+from nhnas.trainer.dataset import Dataset
+from nhnas.trainer.datasets import check_fits, load_dataset
+from nhnas.trainer.engine import Engine
+from nhnas.trainer.evaluate import outputs_of
+from nhnas.trainer.loop import Hooks, Phase, Progress, run_phase
+from nhnas.trainer.numerics import Numerics, choose_numerics, use_numerics
+
+WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
+PROBE_SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all work of one command shares."""
+
+    spec: Path
+    report: Report
+    stop: Any
+    allow_import: bool = False
+    fresh: bool = False
+    probe_samples: int = PROBE_SAMPLES
+
+
+@dataclass
+class Work:
+    """From the version `parent` to the next one, `version`.
+
+    `document` is the file as it was at the start. `stage` says what comes next; `facts` are what the
+    stages told each other, `saved` is the interrupted phase's state. All of it survives in the slot.
+    """
+
+    context: Context
+    goal: dict[str, Any]
+    document: Document
+    version: int
+    parent: str | None
+    arch: Architecture
+    engine: Engine
+    dataset: Dataset
+    exact: dict[str, Any]
+    stage: str = ""
+    progress: Progress = field(default_factory=Progress)
+    edits: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    saved: tuple[dict[str, Any], Mapping[str, Mapping[str, Tensor]]] | None = None
+
+    @property
+    def train(self) -> Train:
+        """Training settings in force for this version."""
+        return settings_of(self.document, self.exact["epochs"])[1]
+
+    @property
+    def search(self) -> Search:
+        """Search settings in force for this version."""
+        return settings_of(self.document, self.exact["epochs"])[0]
+
+    @property
+    def numerics(self) -> Numerics:
+        """How this version is computed."""
+        return self.engine.numerics
+
+    @property
+    def batch_count(self) -> int:
+        """Batches of an epoch."""
+        return self.engine.batch_count
+
+    def edit(self, edits: Sequence[Edit], stage: str) -> None:
+        """Change the architecture; weights and optimizer follow, and the change of the output is measured."""
+        if not edits:
+            return
+        before = self._probe()
+        weights = {name: t.detach() for name, t in self.engine.network.tensors().items()}
+        seed, parent = self.document.train.seed, self.parent or ""
+        self.arch, recipe, tensors = grown(self.arch, edits, weights, seed=seed, parent=parent)
+        moments = remap_optimizer(tensor_plans(self.arch, recipe), self.engine.optimizer.state())
+        self.exact = {**self.exact, **carry_sites(self.exact, recipe.sites)}
+        self.engine = self._engine(tensors, moments)
+        self.edits += [{"stage": stage, **edit_to_dict(edit)} for edit in edits]
+        self.note_change(stage, before, self._probe())
+
+    def _engine(self, tensors: Mapping[str, Tensor], moments: dict[str, Tensor]) -> Engine:
+        network = build(self.arch, tensors, device=self.numerics.device)
+        return make_engine(self.document, self.train, network, self.dataset, self.version, self.numerics, moments)
+
+    def _probe(self) -> Tensor:
+        return outputs_of(self.engine.network, self.dataset, self.dataset.test, self.context.probe_samples)
+
+    def note_change(self, stage: str, before: Tensor, after: Tensor) -> None:
+        """Record how far edits moved the outputs [N, O], and how many predictions."""
+        changed = int((before.argmax(1) != after.argmax(1)).sum()) if self.dataset.is_classification else 0
+        largest = float((before - after).abs().max())
+        record = {"stage": stage, "max_change": largest, "changed": changed, "samples": len(before)}
+        self.changes.append(record)
+
+    def run(self, phase: Phase) -> None:
+        """Train through `phase`, from its beginning or from where it was interrupted."""
+        report = self.context.report
+
+        def note(record: dict[str, Any]) -> None:
+            self.metrics.append(record)
+            report.epoch(record)
+
+        def save() -> None:
+            self.save(phase)
+
+        hooks = Hooks(epoch=note, save=save, stop=self.context.stop, batch=report.batch)
+        if self.saved is None:
+            self.save(phase)
+        run_phase(self.engine, phase, self.progress, hooks)
+        self.progress.next_phase()
+        self.saved = None
+
+    def save(self, phase: Phase) -> None:
+        """Write everything to the slot."""
+        data, tensors = phase.state()
+        files: dict[str, Mapping[str, Tensor]] = {f"{name}.safetensors": t for name, t in tensors.items()}
+        files[WEIGHTS] = {name: t.detach() for name, t in self.engine.network.tensors().items()}
+        files[OPTIMIZER] = self.engine.optimizer.state()
+        write_slot(store_folder(self.context.spec), spec_key(self.context.spec), self.goal, files, self._data(data))
+
+    def _data(self, phase: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "spec": self.document.text.decode(),
+            "file_state": self.document.state,
+            "version": self.version,
+            "parent": self.parent,
+            "architecture": canonical(self.arch),
+            "numerics": self.numerics.as_dict(),
+            "exact": self.exact,
+            "stage": self.stage,
+            "progress": self.progress.as_dict(),
+            "edits": self.edits,
+            "metrics": self.metrics,
+            "changes": self.changes,
+            "facts": self.facts,
+            "phase": phase,
+        }
+
+
+def settings_of(document: Document, epochs: int) -> tuple[Search, Train]:
+    """Settings in force when `epochs` of the lineage are over."""
+    return settings_at(document.search, document.train, epochs)
+
+
+def make_engine(
+    document: Document,
+    train: Train,
+    network: Any,
+    dataset: Dataset,
+    version: int,
+    numerics: Numerics,
+    moments: dict[str, Tensor],
+) -> Engine:
+    """An engine for a document's data and training settings."""
+    return Engine(network, dataset, train, document.data.augment, version, numerics, moments)
+
+
+def load_data(document: Document, context: Context) -> Dataset:
+    """The document's data set; raises InputError where it does not fit the architecture."""
+    folder = context.spec.resolve().parent
+    dataset = load_dataset(
+        document.data, seed=document.train.seed, folder=folder, allow_import=context.allow_import
+    )
+    arch = document.architecture
+    check_fits(dataset, arch.input, output_size(arch), document.train.loss)
+    return dataset
+
+
+def output_size(arch: Architecture) -> int:
+    """Features of the network's output."""
+    return structure(arch)[-1].writes.features
+
+
+def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> Work:
+    """Fresh work on the version after `base`."""
+    document = base.document
+    dataset = load_data(document, context)
+    numerics = choose_numerics(document.train)
+    use_numerics(numerics)
+    train = settings_of(document, base.exact["epochs"])[1]
+    network = build(document.architecture, base.weights, device=numerics.device)
+    engine = make_engine(document, train, network, dataset, version, numerics, base.optimizer)
+    work = Work(
+        context, goal, document, version, base.state, document.architecture, engine, dataset, base.exact
+    )
+    if base.pending and base.before is not None:
+        old = build(base.before, base.before_weights, device=numerics.device)
+        before = outputs_of(old, dataset, dataset.test, context.probe_samples)
+        work.edits += [{"stage": "hand", **edit_to_dict(edit)} for edit in base.pending]
+        work.note_change("hand", before, work._probe())
+    return work
+
+
+def resume(context: Context, slot: Slot) -> Work:
+    """The work that a slot holds."""
+    data = slot.data
+    document = parse_document(data["spec"].encode(), context.spec)
+    dataset = load_data(document, context)
+    numerics = Numerics(**data["numerics"])
+    use_numerics(numerics)
+    arch = from_canonical(data["architecture"])
+    train = settings_of(document, data["exact"]["epochs"])[1]
+    network = build(arch, slot.tensors[WEIGHTS], device=numerics.device)
+    moments = slot.tensors[OPTIMIZER]
+    engine = make_engine(document, train, network, dataset, data["version"], numerics, moments)
+    work = Work(
+        context, slot.goal, document, data["version"], data["parent"], arch, engine, dataset, data["exact"]
+    )
+    work.stage, work.progress = data["stage"], Progress(**data["progress"])
+    work.edits, work.metrics = data["edits"], data["metrics"]
+    work.changes, work.facts = data["changes"], data["facts"]
+    work.saved = (data["phase"], {name.removesuffix(".safetensors"): t for name, t in slot.tensors.items()})
+    return work

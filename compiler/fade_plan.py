@@ -1,0 +1,84 @@
+"""Which cells of which tensors fade when neurons leave, and which are held still (DESIGN §6 Fade)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from nhnas.spec.model import Architecture
+from nhnas.spec.structure import Leaf, NodeView, biases, leaves, nodes, sites
+
+Leavers = Mapping[str, Sequence[int]]
+"""Positions of the neurons that leave, by site."""
+
+
+@dataclass(frozen=True, slots=True)
+class FadePlan:
+    """By tensor name: `columns` that fade, `rows` that are held, and tensors that fade as a `whole`."""
+
+    columns: dict[str, tuple[int, ...]]
+    rows: dict[str, tuple[int, ...]]
+    whole: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor that is touched."""
+        return tuple(dict.fromkeys([*self.columns, *self.rows, *self.whole]))
+
+
+def with_nested(arch: Architecture, leavers: Leavers) -> dict[str, tuple[int, ...]]:
+    """The leavers, and every neuron inside a residual that they empty; in file order."""
+    result = {site: tuple(at) for site, at in leavers.items() if at}
+    for node in nodes(arch):
+        if node.hidden and len(result.get(node.hidden_site, ())) == node.hidden:
+            result |= {n.hidden_site: tuple(range(n.hidden)) for n in _inside(node) if n.hidden}
+    return {site: result[site] for site in sites(arch) if site in result}
+
+
+def _inside(node: NodeView) -> Iterator[NodeView]:
+    for child in (node.first, node.second):
+        if child is not None:
+            yield from child.walk()
+
+
+def fade_plan(arch: Architecture, leavers: Leavers) -> FadePlan:
+    """The plan for `leavers`, which must be closed under `with_nested`.
+
+    Where a residual empties, its columns stay and the norm weight and bias of every leaf that
+    writes the node's output from it fade instead (without norm: the weight): a batch norm would
+    scale fading columns back up and leave a constant.
+    """
+    emptied = {n.hidden_site: n for n in nodes(arch) if n.hidden and len(leavers.get(n.hidden_site, ())) == n.hidden}
+    columns = {
+        f"{leaf.path}.weight": _features(leaf, leavers[leaf.reads.site])
+        for leaf in leaves(arch)
+        if leavers.get(leaf.reads.site) and leaf.reads.site not in emptied
+    }
+    rows: dict[str, tuple[int, ...]] = {}
+    for leaf in leaves(arch):
+        if leavers.get(leaf.writes.site):
+            rows |= dict.fromkeys(_row_tensors(leaf), tuple(leavers[leaf.writes.site]))
+    for node in biases(arch):
+        if leavers.get(node.writes.site):
+            rows[f"{node.path}.bias"] = tuple(leavers[node.writes.site])
+    whole = [name for node in emptied.values() for name in _gains(node)]
+    return FadePlan(columns, rows, tuple(dict.fromkeys(whole)))
+
+
+def _features(leaf: Leaf, neurons: Sequence[int]) -> tuple[int, ...]:
+    per = leaf.reads.columns
+    return tuple(neuron * per + i for neuron in neurons for i in range(per))
+
+
+def _row_tensors(leaf: Leaf) -> tuple[str, ...]:
+    norm = (f"{leaf.path}.norm.weight", f"{leaf.path}.norm.bias") if leaf.norm == "batch" else ()
+    return (f"{leaf.path}.weight", *norm)
+
+
+def _gains(node: NodeView) -> Iterator[str]:
+    """What silences a residual: the gains of all leaves that write its node's output from it."""
+    for leaf in () if node.second is None else node.second.writers():
+        if leaf.norm == "batch":
+            yield from (f"{leaf.path}.norm.weight", f"{leaf.path}.norm.bias")
+        else:
+            yield f"{leaf.path}.weight"

@@ -1,0 +1,72 @@
+"""One command at a time on a spec: a flock, which the kernel drops with the process (DESIGN §7)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nhnas.compiler.files import one_line, storing, sweep
+from nhnas.compiler.place import create_store, lock_file, slot_folder, snapshots_folder
+from nhnas.spec.errors import BusyError
+
+_held: set[int] = set()
+
+
+def _drop_in_child() -> None:
+    """A forked data-loader worker shares the flock: it would keep it after its parent was killed."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_drop_in_child)
+
+
+@contextmanager
+def hold(store: Path, spec_name: str, wait: bool = False, command: str = "nhnas") -> Iterator[None]:
+    """Holds the lock of a spec (`spec_name` as in `place.spec_key`) and sweeps what a kill left in the store.
+
+    `command` is what others are told. Raises BusyError at once while another process, or this one,
+    holds it; with `wait`, waits instead. Raises StorageError. The lock file is never deleted.
+    """
+    path = lock_file(store, spec_name)
+    create_store(store)
+    with storing(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        _held.add(descriptor)
+    try:
+        with storing(path):
+            _acquire(descriptor, spec_name, wait)
+            _sign(descriptor, command)
+        for folder in (store, snapshots_folder(store), slot_folder(store, spec_name)):
+            sweep(folder)
+        yield
+    finally:
+        if descriptor in _held:  # not in a forked child
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+
+def _acquire(descriptor: int, spec_name: str, wait: bool) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        holder = _holder(descriptor)
+        raise BusyError(f"{one_line(spec_name)} is held by {holder}; try later, or --wait") from None
+
+
+def _sign(descriptor: int, command: str) -> None:
+    """Process, host and command, for the message of those who come later."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n{socket.gethostname()}\n{one_line(command)}\n".encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    lines = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").splitlines()
+    if len(lines) != 3 or not lines[0].isdecimal():
+        return "another process"  # which has not signed yet
+    return f"process {lines[0]} ({one_line(lines[2])}) on {one_line(lines[1])}"

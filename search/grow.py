@@ -1,0 +1,58 @@
+"""How many neurons to add where (DESIGN §6 Grow; paper, section 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nhnas.spec.config import Search
+
+UNIFORM_PERCENT = 30
+"""Share of the new neurons that goes anywhere; the rest follows the moving average."""
+ROUNDING = 1e-9
+"""0.29·100 is 28.999…: what is this close to a whole number is meant to be it."""
+
+
+def to_add(neurons: int, settings: Search) -> int:
+    """P = add + ⌊add_fraction·N⌋, N the neurons of all open sites."""
+    return settings.add + math.floor(settings.add_fraction * neurons + ROUNDING)
+
+
+def grow(
+    neurons: Mapping[str, int], moving_average: Mapping[str, float], settings: Search, seed: int
+) -> dict[str, int]:
+    """New neurons of each site that gets any, in the order of `neurons`; P in all.
+
+    `neurons` holds every open site with its present size, in file order; a site without a moving
+    average has 0. 30% of P go to a site drawn uniformly, the rest to one drawn with probability
+    ∝ softplus(moving average). The draw is a function of the arguments; without an open site
+    nothing is added.
+    """
+    if not neurons:
+        return {}
+    number = to_add(sum(neurons.values()), settings)
+    uniform = (UNIFORM_PERCENT * number + 50) // 100
+    draws = np.random.Generator(np.random.Philox(seed)).random(number)
+    flat = np.ones(len(neurons))
+    drawn = [_pick(flat, draws[:uniform]), _pick(_weights(neurons, moving_average), draws[uniform:])]
+    counts = np.bincount(np.concatenate(drawn), minlength=len(neurons))
+    return {site: int(count) for site, count in zip(neurons, counts, strict=True) if count}
+
+
+def _weights(neurons: Mapping[str, int], moving_average: Mapping[str, float]) -> NDArray[np.float64]:
+    """softplus(MA) of each site, without overflow."""
+    averages = np.array([moving_average.get(site, 0.0) for site in neurons])
+    weights: NDArray[np.float64] = np.logaddexp(0.0, averages)
+    return weights
+
+
+def _pick(weights: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index of the site that each draw from [0, 1) falls on.
+
+    Our own inverse of the cumulative sum: numpy may change how it samples, but not these doubles.
+    """
+    ends = np.cumsum(weights)
+    return np.minimum(np.searchsorted(ends, draws * ends[-1], side="right"), len(weights) - 1)

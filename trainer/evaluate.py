@@ -1,0 +1,46 @@
+"""Loss and accuracy of a network on a split: the one function behind every figure that is saved (DESIGN §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+from nhnas.spec.config import Train
+from nhnas.trainer.batches import ordered_batches
+from nhnas.trainer.dataset import Dataset, Split
+
+EVALUATION_BATCH = 512
+
+
+@contextmanager
+def _evaluation(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode before is restored."""
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        yield
+    network.train(training)
+
+
+def outputs_of(network: nn.Module, dataset: Dataset, split: Split, limit: int | None = None) -> Tensor:
+    """Outputs [N, O] in float32, evaluation mode, on the CPU; of the first `limit` samples."""
+    device = next(iter(network.parameters())).device
+    chosen = split if limit is None else split.take(torch.arange(min(limit, len(split))))
+    with _evaluation(network):
+        batches = ordered_batches(chosen, EVALUATION_BATCH, dataset.mean, dataset.std, device)
+        return torch.cat([network(batch.inputs).float().cpu() for batch in batches])
+
+
+def evaluate(network: nn.Module, dataset: Dataset, split: Split, train: Train) -> dict[str, float]:
+    """`loss` (without label smoothing) and `accuracy`, or `mse`, of a split; summed in float64."""
+    outputs, targets = outputs_of(network, dataset, split), split.targets.cpu()
+    if train.loss == "mse":
+        error = F.mse_loss(outputs.double(), targets.double()).item()
+        return {"loss": error, "mse": error}
+    loss = F.cross_entropy(outputs.double(), targets).item()
+    correct = int((outputs.argmax(1) == targets).sum())
+    return {"loss": loss, "accuracy": correct / len(split)}

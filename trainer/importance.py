@@ -1,0 +1,166 @@
+"""How much each neuron matters, measured in the ordinary backward passes (DESIGN §6 Importance).
+
+For neuron j of a site with activations σ and loss L summed over the batch,
+
+    A_j = Σ_samples |Σ_positions σ·∂L/∂σ|,   B_j = share of positive activations (0 unless ReLU),
+    importance I_j = A_j·(1 - B_j³³):
+
+the first-order change of the loss if the neuron went (paper, section 2), less for a ReLU neuron
+that is nearly always on: it is linear, and the shortcut can do its work.
+
+Letters: B samples of a batch, H neurons of the site, P positions (height x width, or 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Floats = NDArray[np.float64]
+
+POWER = 33
+"""Exponent of B (paper, section 2; the authors' code)."""
+CACHED = 2**18
+"""Activations of a block on a CPU: a megabyte of float32."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was summed for one site: A [H], and B [H] in [0, 1]."""
+
+    sensitivity: Floats
+    positive: Floats
+
+
+@dataclass
+class _Sums:
+    """Running sums of one site: A [H] and positive activations [H], where it computes; activations."""
+
+    sensitivity: Tensor
+    positive: Tensor
+    count: int = 0
+
+
+class ImportanceMeter:
+    """Adds up A and B of every observed site over the backward passes since the last `reset`."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, _Sums] = {}
+
+    def observe(self, site: str, sigma: Tensor, relu: bool) -> None:
+        """Measure σ, [B, H] or [B, H, height, width], when its gradient arrives.
+
+        To be called in the forward pass with the activations after the activation function and
+        before dropout; they must not be changed in place afterwards. The loss is taken as a mean
+        over the batch. Without a gradient, as in evaluation, nothing happens. A site that several
+        layers write is observed by each of them and adds up.
+        """
+        if not sigma.requires_grad:
+            return
+        values = sigma.detach()
+        sigma.register_hook(lambda gradient: self._add(site, values, gradient, relu))
+
+    def result(self) -> dict[str, Measured]:
+        """A and B of every site seen since the last `reset`, in the order of their first gradients."""
+        return {site: _measured(sums) for site, sums in self._sums.items()}
+
+    def reset(self) -> None:
+        """Forget everything: the next epoch starts."""
+        self._sums.clear()
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of the sums, float64: `site/sensitivity` [H], `site/positive` [H], `site/count` [1].
+
+        All are sums over samples, so processes may add up theirs.
+        """
+        state = {}
+        for site, sums in self._sums.items():
+            state[f"{site}/sensitivity"] = sums.sensitivity.clone()
+            state[f"{site}/positive"] = sums.positive.clone()
+            state[f"{site}/count"] = torch.tensor([sums.count], dtype=torch.float64)
+        return state
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned; on whatever device the next gradients are."""
+        sites = dict.fromkeys(name.rpartition("/")[0] for name in state)
+        self._sums = {
+            site: _Sums(
+                state[f"{site}/sensitivity"].clone(),
+                state[f"{site}/positive"].clone(),
+                int(state[f"{site}/count"].item()),
+            )
+            for site in sites
+        }
+
+    def _add(self, site: str, values: Tensor, gradient: Tensor, relu: bool) -> None:
+        sums = self._sums_of(site, values)
+        for some, their_gradient in _in_cache(values, gradient):
+            work = torch.empty_like(some)  # one buffer for both passes: less memory traffic
+            if relu:
+                sums.positive += _positive(some, work)
+            # the gradient is that of the mean over the batch: times B it is that of the sum
+            sums.sensitivity.add_(_effect(some, their_gradient, work), alpha=values.shape[0])
+        sums.count += values.numel() // values.shape[1]
+
+    def _sums_of(self, site: str, values: Tensor) -> _Sums:
+        found = self._sums.get(site)
+        if found is None:
+            zeros = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
+            found = self._sums[site] = _Sums(zeros, zeros.clone())
+        elif found.sensitivity.device != values.device:
+            found.sensitivity = found.sensitivity.to(values.device)
+            found.positive = found.positive.to(values.device)
+        return found
+
+
+def importance(sensitivity: Floats, positive: Floats) -> Floats:
+    """I = A·(1 - B³³) of each neuron, [H]."""
+    weighted: Floats = sensitivity * (1.0 - positive**POWER)
+    return weighted
+
+
+def scale(importances: Mapping[str, Floats], removable: Collection[str]) -> dict[str, Floats]:
+    """Importances of the removable sites, in units of their mean over all removable neurons.
+
+    Sites stay in the order of `importances`. Where all are 0 they stay 0.
+    """
+    kept = {site: values for site, values in importances.items() if site in removable}
+    neurons = sum(values.size for values in kept.values())
+    total = sum(float(values.sum()) for values in kept.values())
+    unit = total / neurons if total > 0.0 else 1.0
+    return {site: values / unit for site, values in kept.items()}
+
+
+def _in_cache(values: Tensor, gradient: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """Both in blocks of samples; on a CPU so small that a block is still in its cache at the second pass."""
+    samples = max(1, CACHED * values.shape[0] // values.numel()) if values.numel() else 1
+    if values.device.type != "cpu" or samples >= values.shape[0]:
+        return [(values, gradient)]
+    return zip(values.split(samples), gradient.split(samples), strict=True)
+
+
+def _positive(values: Tensor, work: Tensor) -> Tensor:
+    """How many activations of each neuron are positive: [H]."""
+    torch.gt(values, 0, out=work)  # as 0.0 and 1.0: counting booleans is six times slower
+    return work.sum((0, *range(2, work.dim())), dtype=_wide(work))
+
+
+def _effect(values: Tensor, gradient: Tensor, work: Tensor) -> Tensor:
+    """Σ_samples |Σ_positions σ·gradient|: [H] from two of [B, H, …]."""
+    torch.mul(values, gradient, out=work)
+    effect = work if work.dim() == 2 else work.sum(tuple(range(2, work.dim())), dtype=_wide(work))
+    return effect.abs_().sum(0, dtype=_wide(work))
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    """The type in which one batch is summed: float32 or wider."""
+    return torch.promote_types(values.dtype, torch.float32)
+
+
+def _measured(sums: _Sums) -> Measured:
+    return Measured(sums.sensitivity.cpu().numpy().copy(), sums.positive.cpu().numpy() / max(sums.count, 1))

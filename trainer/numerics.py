@@ -1,0 +1,51 @@
+"""How a command computes: chosen before its first batch, recorded, and the same when it goes on (DESIGN §7)."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+
+from nhnas.spec.config import Train
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """Everything that decides which bits come out, apart from the data and the seed."""
+
+    device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bfloat16"]
+    threads: int
+    deterministic: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON data."""
+        return asdict(self)
+
+
+def choose_numerics(train: Train) -> Numerics:
+    """`deterministic` means the CPU, float32 and one thread; else what the machine has.
+
+    `precision: auto` is float32: nothing is taken that was not measured.
+    """
+    if train.deterministic:
+        return Numerics("cpu", "float32", 1, True)
+    device: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
+    precision: Literal["float32", "bfloat16"] = "bfloat16" if train.precision == "bfloat16" else "float32"
+    return Numerics(device, precision, train.threads or len(os.sched_getaffinity(0)), False)
+
+
+def use_numerics(numerics: Numerics) -> None:
+    """Set the process up; affects all of torch."""
+    torch.set_num_threads(numerics.threads)
+    torch.use_deterministic_algorithms(numerics.deterministic, warn_only=False)
+
+
+def autocast(numerics: Numerics) -> AbstractContextManager[Any]:
+    """The context of a forward pass."""
+    if numerics.precision == "float32":
+        return nullcontext()
+    return torch.autocast(numerics.device, torch.bfloat16)

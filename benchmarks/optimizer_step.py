@@ -3,7 +3,7 @@
 The tensors are those of a ResNet-20-like network (convolutions [O, I, 3, 3] and norm vectors). `grown`:
 three growths have added about a tenth of the rows and columns each, so that four ages are present.
 
-    python benchmarks/optimizer_step.py [--threads 1 2] [--rounds 15] [--steps 40]
+    python benchmarks/optimizer_step.py [--threads 1 2] [--rounds 60] [--steps 10]
 
 Prints, for each size, microseconds a step of both and the median of the paired ratios. Goal: at most 1.6.
 """
@@ -88,12 +88,12 @@ def compare(width: int, grown: bool, rounds: int, steps: int) -> str:
         reference.step()
     pairs = [(seconds(lambda: ours.step(LR), steps), seconds(reference.step, steps)) for _ in range(rounds)]
     mine, torchs = (1e6 * statistics.median(column) for column in zip(*pairs, strict=True))
-    ratios = sorted(a / b for a, b in pairs)
+    first, middle, last = statistics.quantiles((a / b for a, b in pairs), n=4)
     size = sum(p.numel() for p in ours.parameters.values())
     return (
         f"{torch.get_num_threads()} threads  {size / 1e6:.2f} M in {len(ours.parameters)} tensors  "
         f"{'grown' if grown else 'fresh'}  {mine:6.0f} us, torch {torchs:6.0f} us, "
-        f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        f"ratio {middle:.2f} (quartiles {first:.2f} to {last:.2f})"
     )
 
 
@@ -101,8 +101,8 @@ def main() -> None:
     """Measure every combination of threads, size and growth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
     for threads in options.threads:
         torch.set_num_threads(threads)

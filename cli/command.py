@@ -9,6 +9,7 @@ from typing import Any
 
 from nhnas.base import load_base
 from nhnas.commit import Saved, save_version
+from nhnas.compiler.files import sweep
 from nhnas.compiler.history import load_info
 from nhnas.compiler.lock import hold
 from nhnas.compiler.place import spec_key, store_folder
@@ -99,6 +100,7 @@ def _train(
         context = Context(
             spec, report or Silent(), stop, options.allow_import, options.fresh, options.probe_samples
         )
+        sweep(spec.resolve().parent)
         if options.discard:
             clear_slot(store, key)
         return _until_goal(context, request, work_on)

@@ -73,7 +73,7 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
 def _new_text(work: Work, identity: str) -> tuple[Path, bytes | None, bytes]:
     """Which file to write, what it must hold until then, and its new text."""
     spec = work.context.spec
-    now = read_file(spec) if spec.exists() else b""
+    now = read_file(spec.resolve()) if spec.exists() else b""
     if now != work.document.text:
         try:
             current = parse_document(now, spec)

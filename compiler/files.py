@@ -142,7 +142,7 @@ def commit_folder(temporary: Path, final: Path) -> bool:
 def remove_folder(path: Path) -> None:
     """Removes a folder as a whole: a kill leaves either all of it or a temporary name.
 
-    Raises StorageError.
+    Durable once the parent is fsync'd, which is left to the caller. Raises StorageError.
     """
     with storing(path):
         descriptor = os.open(path, _FOLDER_FLAGS)
@@ -150,7 +150,6 @@ def remove_folder(path: Path) -> None:
             _lock(descriptor)  # nobody sweeps it meanwhile
             temporary = _temporary_name(path.parent)
             os.rename(path, temporary)
-            sync(path.parent)
             shutil.rmtree(temporary)
         finally:
             os.close(descriptor)

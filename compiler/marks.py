@@ -18,7 +18,7 @@ NEW = -1
 RANDOM = -2
 """A column that its leaf was born with."""
 QUIET = -3
-"""A row that its leaf was born with, silent: norm weight 0."""
+"""A row born silent: norm weight 0; without norm, or in a bias, the row itself is 0."""
 IDENTITY = -10
 """Row or column i of a leaf born as the identity is `IDENTITY - i`."""
 

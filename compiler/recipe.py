@@ -84,7 +84,7 @@ def from_nothing(arch: Architecture) -> Recipe:
     """The recipe of an untrained network: everything starts anew."""
     return Recipe(
         {leaf.path: _anew(leaf, quiet=False) for leaf in leaves(arch)},
-        {node.path: RowRecipe(None, constant(node.writes.neurons, NEW)) for node in biases(arch)},
+        {node.path: _new_bias(node) for node in biases(arch)},
         {key: RowRecipe(None, constant(site.neurons, NEW)) for key, site in sites(arch).items()},
     )
 
@@ -124,14 +124,18 @@ def _kept_whole(leaf: Leaf) -> LeafRecipe:
 
 
 def _anew(leaf: Leaf, quiet: bool) -> LeafRecipe:
-    """A leaf that starts anew; a quiet one without norm is zero (NEW columns)."""
+    """A leaf that starts anew."""
     outputs, inputs = leaf.writes.neurons, leaf.reads.neurons
     rows, columns = constant(outputs, QUIET if quiet else NEW), constant(inputs, RANDOM)
     if leaf.identity_init and not quiet:
         rows, columns = identity_marks(outputs), identity_marks(inputs)
-    elif quiet and leaf.norm == "none":
-        columns = constant(inputs, NEW)
     return LeafRecipe(None, rows, columns, same(leaf.kernel), False)
+
+
+def _new_bias(node: NodeView) -> RowRecipe:
+    """A bias that starts anew; beside a leaf born as the identity it is 0, or the node were not one."""
+    born_identity = node.leaf is not None and node.leaf.identity_init
+    return RowRecipe(None, constant(node.writes.neurons, QUIET if born_identity else NEW))
 
 
 def single(before: Architecture, after: Architecture, edit: Edit) -> Recipe:
@@ -143,8 +147,13 @@ def single(before: Architecture, after: Architecture, edit: Edit) -> Recipe:
     return Recipe(
         {leaf.path: _leaf(leaf, old_leaves, origins, edit, leaf.path in quiet) for leaf in leaves(after)},
         {node.path: _bias(node, old_biases, origins, edit) for node in biases(after)},
-        {key: origins[key] for key in sites(after)},
+        {key: _own_neurons(origins[key]) for key in sites(after)},
     )
+
+
+def _own_neurons(rows: RowRecipe) -> RowRecipe:
+    """The data's site is none of ours: what leaves its stream begins with new neurons."""
+    return RowRecipe(None, constant(len(rows.rows), NEW)) if rows.source == INPUT else rows
 
 
 def _old_path(path: str, edit: Edit) -> str:
@@ -177,7 +186,7 @@ def _bias(
 ) -> RowRecipe:
     before, rows = old.get(_old_path(node.path, edit)), origins[node.writes.site]
     if before is None or before.writes.site != rows.source:
-        return RowRecipe(None, constant(node.writes.neurons, NEW))
+        return _new_bias(node)
     return RowRecipe(before.path, rows.rows)
 
 

@@ -94,7 +94,7 @@ def _weight(plan: TensorPlan, old: Mapping[str, Tensor], like: Tensor, key: np.u
 
 
 def _draw(result: Tensor, plan: TensorPlan, key: np.uint64) -> None:
-    """Fill the RANDOM cells (and identities) of a weight or a bias in place.
+    """Fill the RANDOM cells (and identities) of a weight or a bias in place; QUIET rows are 0.
 
     Only new rows are drawn; a column that a leaf was born with occurs beside new rows alone, since
     the leaf's rows were all new at its birth.
@@ -110,6 +110,7 @@ def _draw(result: Tensor, plan: TensorPlan, key: np.uint64) -> None:
         shape = [-1 if a == axis else 1 for a in range(values.ndim)]
         values = np.where((index == NEW).reshape(shape), 0.0, values)
     _set_identity(values, rows[new], plan.maps)
+    values[rows[new] == QUIET] = 0.0
     target = torch.from_numpy(new).to(result.device)
     result[target] = torch.from_numpy(values).to(result.device, result.dtype)
 

@@ -1,8 +1,10 @@
 """The slot of a running command: its goal and training state, from which the same command goes on.
 
 Each write commits a new numbered generation, then removes the one before: a kill at any moment leaves
-a whole one, and the newest committed one counts. Generations are sealed folders
-(`nhnas.compiler.sealed`) in `.nhnas/slots/<spec file name>/`; at most two are on disk.
+a whole one, and the newest committed one counts. A generation is one file, so that it costs two fsyncs
+(a toy epoch takes 10 ms, and so does an fsync): `.nhnas/slots/<spec file name>/<number>.slot`, at most
+two on disk. Its first line holds the SHA-256 of the rest, its second line canonical JSON (generation,
+goal, data, name and size of each tensors file), then come the tensors files, one after another.
 Whoever calls holds the spec's lock (`nhnas.compiler.lock`).
 """
 
@@ -12,21 +14,23 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from nhnas.compiler.canonical import canonical_json, parse_canonical
-from nhnas.compiler.files import one_line, remove_folder, storing
+from nhnas.compiler.files import make_folder, one_line, read_file, storing, write_file
 from nhnas.compiler.place import create_store, slot_folder
-from nhnas.compiler.sealed import read_sealed, write_sealed
 from nhnas.compiler.tensors_file import decode_tensors, encode_tensors
-from nhnas.spec.errors import BusyError, InputError
+from nhnas.spec.errors import InputError
 
-GOAL, DATA = "goal.json", "data.json"
 ADVICE = "--discard drops the interrupted command, and the spec's version is where the next one starts"
 _TENSORS = re.compile(r"[a-z0-9_]+\.safetensors")
+_FILE = re.compile(r"([1-9][0-9]{0,17})\.slot")
+_DIGEST = 64
+"""Hex digits of a SHA-256."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,21 +52,21 @@ def write_slot(
 ) -> None:
     """Replaces the slot durably and at once; `tensors` maps file names, `x.safetensors`, to tensors.
 
-    Raises TrainingError (NaN or infinity in a tensor), StorageError, and BusyError where another
-    command writes the same slot, which the spec's lock rules out.
+    Raises TrainingError (NaN or infinity in a tensor) and StorageError.
     """
     if wrong := [name for name in tensors if not _TENSORS.fullmatch(name)]:
         raise ValueError(f"{wrong[0]!r} is no file name of the form x.safetensors")
+    files = {name: encode_tensors(content, name) for name, content in sorted(tensors.items())}
     folder = slot_folder(store, spec_name)
-    files = {name: encode_tensors(content, name) for name, content in tensors.items()}
-    files |= {GOAL: canonical_json(goal), DATA: canonical_json(data)}
-    create_store(store)
     old = _generations(folder)
     new = old[-1] + 1 if old else 1
-    if not write_sealed(folder / str(new), {"kind": "slot", "generation": new}, files):
-        raise BusyError(f"{one_line(folder)}: another command writes this slot")
-    for generation in old:
-        remove_folder(folder / str(generation))
+    sizes = [[name, len(content)] for name, content in files.items()]
+    head = canonical_json({"generation": new, "goal": goal, "data": data, "files": sizes})
+    rest = b"".join([head, b"\n", *files.values()])
+    create_store(store)
+    make_folder(folder)
+    write_file(_path(folder, new), sha256(rest).hexdigest().encode() + b"\n" + rest)
+    _remove(folder, old)
 
 
 def read_slot(store: Path, spec_name: str) -> Slot | None:
@@ -70,23 +74,31 @@ def read_slot(store: Path, spec_name: str) -> Slot | None:
 
     Raises InputError naming the damaged file (a write cut off by a kill leaves none), and StorageError.
     """
-    generations = _generations(slot_folder(store, spec_name))
+    folder = slot_folder(store, spec_name)
+    generations = _generations(folder)
     if not generations:
         return None
-    folder = slot_folder(store, spec_name) / str(generations[-1])
-    sealed = read_sealed(folder, ADVICE)
-    if sealed.head != {"kind": "slot", "generation": generations[-1]}:
-        raise InputError(f"{one_line(folder)}: is not the slot that its name says; {ADVICE}")
-    return Slot(
-        goal=_object(sealed.files, GOAL, folder),
-        tensors={
-            name: decode_tensors(content, folder / name)
-            for name, content in sealed.files.items()
-            if _TENSORS.fullmatch(name)
-        },
-        data=_object(sealed.files, DATA, folder),
-        generation=generations[-1],
-    )
+    path = _path(folder, generations[-1])
+    head, blobs = _opened(read_file(path), path)
+    if head["generation"] != generations[-1]:
+        raise InputError(f"{one_line(path)}: is not the slot that its name says; {ADVICE}")
+    tensors = {}
+    for name, size in head["files"]:
+        tensors[name] = decode_tensors(blobs[:size], path)
+        blobs = blobs[size:]
+    return Slot(head["goal"], tensors, head["data"], generations[-1])
+
+
+def _opened(content: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
+    """The JSON line and what follows it, verified against the first line."""
+    digest, rest = content[:_DIGEST], content[_DIGEST + 1 :]
+    if content[_DIGEST : _DIGEST + 1] != b"\n" or sha256(rest).hexdigest().encode() != digest:
+        raise InputError(f"{one_line(path)}: is damaged; {ADVICE}")
+    line, _, blobs = rest.partition(b"\n")
+    head = parse_canonical(line, path)
+    if not isinstance(head, dict):
+        raise InputError(f"{one_line(path)}: is no slot; {ADVICE}")
+    return head, blobs
 
 
 def clear_slot(store: Path, spec_name: str) -> None:
@@ -95,21 +107,21 @@ def clear_slot(store: Path, spec_name: str) -> None:
     Raises StorageError.
     """
     folder = slot_folder(store, spec_name)
-    for generation in _generations(folder):
-        remove_folder(folder / str(generation))
+    _remove(folder, _generations(folder))
+
+
+def _remove(folder: Path, generations: list[int]) -> None:
+    for generation in generations:
+        with storing(_path(folder, generation)):
+            os.unlink(_path(folder, generation))
+
+
+def _path(folder: Path, generation: int) -> Path:
+    return folder / f"{generation}.slot"
 
 
 def _generations(folder: Path) -> list[int]:
     """Committed generations, oldest first."""
     with storing(folder):
         names = os.listdir(folder) if folder.is_dir() else []
-    return sorted(int(name) for name in names if re.fullmatch(r"[1-9][0-9]{0,17}", name))
-
-
-def _object(files: Mapping[str, bytes], name: str, folder: Path) -> dict[str, Any]:
-    if name not in files:
-        raise InputError(f"{one_line(folder / name)}: is missing; {ADVICE}")
-    value = parse_canonical(files[name], folder / name)
-    if not isinstance(value, dict):
-        raise InputError(f"{one_line(folder / name)}: must be an object; {ADVICE}")
-    return value
+    return sorted(int(found[1]) for found in map(_FILE.fullmatch, names) if found)

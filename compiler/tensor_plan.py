@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
-from nhnas.compiler.marks import NEW, IndexMap, constant, spread
+import numpy as np
+
+from nhnas.compiler.marks import NEW, QUIET, IndexMap, constant, spread
 from nhnas.compiler.recipe import LeafRecipe, Recipe, RowRecipe
 from nhnas.spec.model import Architecture
 from nhnas.spec.structure import Leaf, NodeView, biases, leaves
@@ -54,7 +56,10 @@ def _leaf_plans(leaf: Leaf, recipe: LeafRecipe) -> Iterator[TensorPlan]:
     columns = spread(recipe.columns, leaf.reads.columns)
     kernel = (recipe.kernel, recipe.kernel) if leaf.op == "conv" else ()
     bound = 1.0 / sqrt(max(leaf.fan_in, 1))
-    yield TensorPlan(f"{leaf.path}.weight", source, (recipe.rows, columns, *kernel), "random", bound, True)
+    # A norm keeps its leaf quiet: its weight may be random. Decided here and not at the leaf's birth,
+    # since a later edit of the same list may give or take the norm.
+    rows = recipe.rows if leaf.norm == "none" else np.where(recipe.rows == QUIET, NEW, recipe.rows)
+    yield TensorPlan(f"{leaf.path}.weight", source, (rows, columns, *kernel), "random", bound, True)
     if leaf.norm == "batch":
         yield from _norm_plans(leaf, recipe)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import singledispatch
 
+from pydantic import ValidationError
+
 from nhnas.spec.edits import (
     AddNeurons,
     Collapse,
@@ -66,6 +68,8 @@ def _resize(arch: Architecture, site: str, size: int) -> Architecture:
     path, _, kind = site.rpartition(".")
     if kind == "hidden":
         return change_residual(arch, path, hidden=size)
+    if size == 0:
+        raise InputError(f"{site}: a layer keeps at least one neuron; remove the layer instead")
     return change_layer(arch, path, lambda layer: update(layer, width=size))
 
 
@@ -166,16 +170,19 @@ def _(edit: Set, arch: Architecture) -> Architecture:
     if residual:
         changed = _set(edit, residual_at(arch, path))
         return change_node(arch, path, lambda node: update(node, residual=changed))
-    width = _width_after(edit, arch, name) if edit.key == "shortcut" and not slots else {}
+    width = _width_after(edit, arch, path) if edit.key == "shortcut" and not slots else {}
     return change_node(arch, path, lambda node: update(_set(edit, node), **width))
 
 
 def _width_after(edit: Set, arch: Architecture, name: str) -> dict[str, int | None]:
-    """A layer that leaves a stream takes its width along; one that joins a stream gives its own up."""
-    index = layer_index(arch, name)
+    """A layer that leaves a stream takes its width along; one of the same width may join it."""
+    if "identity" not in (edit.old, edit.new):
+        return {}
+    stream = trace(arch)[0][layer_index(arch, name)].reads.neurons
     if edit.old == "identity":
-        return {"width": trace(arch)[0][index].reads.neurons}
-    return {"width": None} if edit.new == "identity" else {}
+        return {"width": stream}
+    _expect(site_size(arch, f"{name}.width"), stream, f"{name}.width, which must be the stream's,")
+    return {"width": None}
 
 
 def _set(edit: Set, model: Residual | object) -> object:
@@ -184,16 +191,20 @@ def _set(edit: Set, model: Residual | object) -> object:
     fields = type(model).model_fields  # type: ignore[attr-defined]
     if edit.key not in fields or edit.key in ("residual", "first", "second", "hidden", "width", "name", "op"):
         raise InputError(f"{edit.path}: {edit.key!r} cannot be set by an edit of this kind")
-    _expect(dumped.get(edit.key), edit.old, f"{edit.path}.{edit.key}")
+    if _set_field(model, edit.key, edit.old) != model:  # a default may be written or not
+        _expect(dumped.get(edit.key), edit.old, f"{edit.path}.{edit.key}")
     return _set_field(model, edit.key, edit.new)
 
 
 def _set_field(model: object, key: str, value: object) -> object:
-    """A validated copy with one field changed; None takes the key away."""
+    """A validated copy with one field changed; None takes the key away. Raises InputError."""
     dumped = model.model_dump(mode="json", exclude_defaults=True)  # type: ignore[attr-defined]
     dumped.pop(key, None)
     if "op" in type(model).model_fields:  # type: ignore[attr-defined]
         dumped["op"] = model.op  # type: ignore[attr-defined]
     if value is not None:
         dumped[key] = value
-    return type(model).model_validate(dumped)  # type: ignore[attr-defined]
+    try:
+        return type(model).model_validate(dumped)  # type: ignore[attr-defined]
+    except ValidationError as error:
+        raise InputError(f"{key} cannot be {value!r}: {error.errors()[0]['msg']}") from error

@@ -22,8 +22,9 @@ from nhnas.spec.edits import (
     RestoreShortcut,
     Set,
 )
-from nhnas.spec.model import Architecture, Layer, Node, Residual
-from nhnas.spec.paths import change_node, update
+from nhnas.spec.model import Architecture, Conv, Dense, Layer, Node, Residual
+from nhnas.spec.paths import change_node, layer_index, update
+from nhnas.spec.shapes import trace
 
 Leavers = Callable[[str, int, int], tuple[int, ...]]
 """(site, neurons now, how many must go) → their positions, rising."""
@@ -56,6 +57,7 @@ def diff(
         if isinstance(layer, Node):
             for edit in _node(arch, layer, layer.name, leavers):
                 edits.append(edit)
+                arch = applied(arch, edit)
     return tuple(edits)
 
 
@@ -132,19 +134,16 @@ def _node(arch: Architecture, new: Node, path: str, leavers: Leavers) -> Iterato
 
 
 def _layer_edits(arch: Architecture, new: Node, path: str, leavers: Leavers) -> Iterator[Edit]:
-    """The chain site's size, then settings; identity and own width trade places between."""
-    old = _node_of(arch, path)
-    edits = [*_shortcut_and_settings(old, new, path)]
-    joins = any(isinstance(e, Set) and e.key == "shortcut" and e.new == "identity" for e in edits)
-    width = getattr(new, "width", None)
-    if not joins:
-        for edit in edits:
-            yield edit
-            arch = applied(arch, edit)
-        edits = []
-        if width is not None:
-            yield from _resized(f"{path}.width", site_size(arch, f"{path}.width"), width, leavers)
-    yield from edits
+    """Settings and the chain site's size: a layer that joins a stream gets the stream's width before."""
+    edits = [*_shortcut_and_settings(_node_of(arch, path), new, path)]
+    if any(isinstance(e, Set) and e.key == "shortcut" and e.new == "identity" for e in edits):
+        stream = trace(arch)[0][layer_index(arch, path)].reads.neurons
+        edits = [*_resized(f"{path}.width", site_size(arch, f"{path}.width"), stream, leavers), *edits]
+    for edit in edits:
+        yield edit
+        arch = applied(arch, edit)
+    if isinstance(new, Conv | Dense) and new.width is not None:
+        yield from _resized(f"{path}.width", site_size(arch, f"{path}.width"), new.width, leavers)
 
 
 def _node_of(arch: Architecture, path: str) -> Node:

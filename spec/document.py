@@ -15,7 +15,7 @@ from nhnas.spec.config import Data, Search, Train
 from nhnas.spec.errors import InputError
 from nhnas.spec.explain import Finding, explain, report
 from nhnas.spec.model import Architecture, Layer
-from nhnas.spec.schedule import schedule_findings
+from nhnas.spec.schedule import schedule_findings, settings_at
 from nhnas.spec.shown import shown
 from nhnas.spec.upgrade import CURRENT, upgrade
 from nhnas.spec.verify import local_problems, problems, repeated_names
@@ -90,6 +90,11 @@ def parse_document(text: bytes, path: Path | None = None) -> Document:
         search=spec.search,
         tree=tree,
     )
+
+
+def search_at(document: Document, epoch: float) -> tuple[Search, Train]:
+    """The settings in force at an epoch of the lineage, counted from 0 (`search.schedule`)."""
+    return settings_at(document.search, document.train, epoch)
 
 
 def _state(state: str) -> str:

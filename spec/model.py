@@ -16,6 +16,9 @@ Act = Literal["relu", "gelu", "silu", "tanh"]
 MAX_SIZE = 1_000_000
 """Largest width, input or position count; beyond it a typing error is likelier than a network."""
 
+MAX_NAME = 1_000
+"""Longest name of a layer, in characters."""
+
 
 def _odd(kernel: int) -> int:
     if kernel % 2 == 0:
@@ -24,6 +27,8 @@ def _odd(kernel: int) -> int:
 
 
 def _name(name: str) -> str:
+    if len(name) > MAX_NAME:
+        raise ValueError(f"a name has at most {MAX_NAME} characters, not {len(name)}")
     if not name.strip() or any(c in "./" or ord(c) < 32 or ord(c) == 127 for c in name):
         raise ValueError("a name is any text without '.', '/' and control characters")
     return name

@@ -16,10 +16,10 @@ MAX_DIGITS = 18
 """Most digits of a whole number; far above any size, below what 64 bits hold."""
 
 _WORDS: dict[str, Scalar] = {
-    word: value
-    for value, words in {None: "null Null NULL ~", True: "true True TRUE", False: "false False FALSE"}.items()
-    for word in words.split()
-} | {"": None}
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")

@@ -7,7 +7,7 @@ entry that goes is kept on a line of its own.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -64,6 +64,13 @@ class Source:
     def line_start(self, index: int) -> int:
         """Where the line of `index` starts."""
         return max(self.text.rfind("\n", 0, index), self.text.rfind("\r", 0, index)) + 1
+
+    def dash_after(self, index: int) -> int:
+        """The next dash that is not in a comment."""
+        found = self.text.index("-", index)
+        at = bisect_right(self._starts, found) - 1
+        in_comment = at >= 0 and found < self._comments[at][1]
+        return self.dash_after(self._comments[at][1]) if in_comment else found
 
     def comments_in(self, start: int, end: int) -> list[str]:
         """Comments that start in a span."""

@@ -67,8 +67,9 @@ def test_modules_of_packages_are_found(tmp_path: Path) -> None:
     assert "two" == _load(tmp_path, "loose.two:make").name
 
 
-def test_nothing_stays_behind(tmp_path: Path) -> None:
+def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Path, modules and folder are afterwards as before, and an edited file is read anew."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     _write(tmp_path, {"mydata.py": "import helper\n" + _source(value="helper.V"), "helper.py": "V = 1"})
     path, modules = list(sys.path), set(sys.modules)
     assert 1.0 == _load(tmp_path).train.inputs[0, 0].item()

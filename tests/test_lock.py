@@ -26,7 +26,7 @@ from pathlib import Path
 from nhnas.compiler.lock import hold
 with hold(Path(sys.argv[1]), "spec.yaml", command="nhnas step"):
     {inside}
-    print("held", flush=True)
+    os.write(1, b"held\\n")
     sys.stdin.read()
 """
 
@@ -65,7 +65,7 @@ def test_kill_frees_it_at_once(tmp_path: Path) -> None:
 
 def test_forked_worker_does_not_keep_it(tmp_path: Path) -> None:
     """A data-loader worker forked by a killed command does not hold the lock."""
-    child = "print(os.getpid(), flush=True)\n    time.sleep(60)\n    os._exit(0)"
+    child = "os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(60)\n    os._exit(0)"
     fork = f"if os.fork() == 0:\n    {child}"
     script = HOLDER.format(inside=textwrap.indent(fork, "    ").strip())
     command = [sys.executable, "-c", script, str(tmp_path)]

@@ -108,9 +108,9 @@ class Reference:
     def grow(self, axis: int, at: list[int], newcomers: Array) -> None:
         """Insert new rows or columns before the positions `at` of the old array."""
         self.value = np.insert(self.value, at, newcomers, axis)
-        self.first, self.second, self.age = (
-            np.insert(old, at, 0, axis) for old in (self.first, self.second, self.age)
-        )
+        self.first = np.insert(self.first, at, 0.0, axis)
+        self.second = np.insert(self.second, at, 0.0, axis)
+        self.age = np.insert(self.age, at, 0, axis)
 
 
 def insert(old: Tensor, axis: int, at: list[int], new: Tensor | int = 0) -> Tensor:
@@ -154,10 +154,15 @@ GROWTHS: list[tuple[int, dict[str, dict[int, list[int]]]]] = [
 @pytest.mark.parametrize("decay", [0.0, 0.05])
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "transposed"])
+@pytest.mark.parametrize("small", [0, 40, 2048])
 def test_follows_the_per_cell_reference_while_rows_and_columns_grow(
-    kind: Kind, decay: float, layout: str
+    kind: Kind, decay: float, layout: str, small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Parameters and moments equal those of a per-cell Adam through four growths at different steps."""
+    """Parameters and moments equal those of a per-cell Adam through four growths at different steps.
+
+    `small` decides which tensors are handled in slabs and blocks and which are sorted cell by cell.
+    """
+    monkeypatch.setattr(optimizer_layout, "SMALL", small)
     options = OptimizerSettings(kind, LR, betas=(0.8, 0.95), weight_decay=decay)
     optimizer = make_optimizer(make_parameters(SHAPES), options)
     references = {n: Reference(p.detach().numpy(), options) for n, p in optimizer.parameters.items()}
@@ -258,8 +263,13 @@ def test_sgd_without_momentum_equals_torch() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_new_neurons_learn_as_under_a_fresh_adam_and_old_ones_go_on(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("small", [0, 2048])
+def test_new_neurons_learn_as_under_a_fresh_adam_and_old_ones_go_on(
+    dtype: torch.dtype, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Newcomers follow a fresh torch Adam, old cells a torch Adam that never saw the growth, bit for bit."""
+    # Whole vector registers only (sizes of 16): torch computes what is left over in double.
+    monkeypatch.setattr(optimizer_layout, "SMALL", small)
     old_shape, rows, columns = (16, 8), 16, 8
     parameters = make_parameters({"w": old_shape}, dtype)
     untouched = make_parameters({"w": old_shape}, dtype)["w"]
@@ -301,8 +311,12 @@ def step_torch(optimizer: torch.optim.Optimizer, number: int) -> None:
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_saving_and_loading_at_any_step_changes_no_bit(kind: Kind, dtype: torch.dtype) -> None:
-    """A grown optimizer that is saved and loaded goes on with the same bits, also past the horizon of ages."""
+@pytest.mark.parametrize("small", [0, 2048])
+def test_saving_and_loading_at_any_step_changes_no_bit(
+    kind: Kind, dtype: torch.dtype, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grown optimizer that is saved and loaded goes on with the same bits, past the horizon of ages too."""
+    monkeypatch.setattr(optimizer_layout, "SMALL", small)
     options = OptimizerSettings(kind, LR, betas=(0.3, 0.4), weight_decay=0.01)
     straight, stopped = (grown_optimizer(options, dtype) for _ in range(2))
     for number in range(20, 70):
@@ -419,8 +433,12 @@ def test_zero_grad_keeps_the_gradients_in_place() -> None:
 
 
 @pytest.mark.parametrize("kind", ["adam", "sgd"])
-def test_replaced_gradients_and_edited_weights_are_seen(kind: Kind) -> None:
+@pytest.mark.parametrize("small", [0, 2048])
+def test_replaced_gradients_and_edited_weights_are_seen(
+    kind: Kind, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """New gradient tensors (also in another memory order) and weights changed from outside count."""
+    monkeypatch.setattr(optimizer_layout, "SMALL", small)
     plain, odd = (grown_optimizer(OptimizerSettings(kind, LR)) for _ in range(2))
     for number in range(20, 26):
         walk(plain, number, number + 1)
@@ -493,7 +511,7 @@ def test_check_holds_finds_a_replaced_parameter() -> None:
     optimizer.check_holds(parameters)
     other = Parameter(torch.zeros(4))
     for wrong in ({**parameters, "b": other}, {"a": parameters["a"]}, {**parameters, "b2": other}):
-        with pytest.raises(RuntimeError, match="'b2?'"):
+        with pytest.raises(RuntimeError, match=r"'b2?'"):
             optimizer.check_holds(wrong)
 
 
@@ -550,7 +568,7 @@ def random_entries() -> Entries:
 AGES = st.lists(st.integers(0, 4), min_size=1, max_size=8)
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=200)
 @given(rows=AGES, columns=AGES)
 def test_slabs_and_blocks_cover_every_cell_with_its_age(rows: list[int], columns: list[int]) -> None:
     """Slabs overwritten by young blocks, and all blocks alone, paint every cell with min(row, column)."""

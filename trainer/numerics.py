@@ -39,9 +39,12 @@ def choose_numerics(train: Train) -> Numerics:
 
 
 def use_numerics(numerics: Numerics) -> None:
-    """Set the process up; affects all of torch."""
+    """Set the process up; affects all of torch.
+
+    `deterministic` needs no more than its one thread: on the CPU no operation here depends on
+    anything but its input then, and torch's own switch imports the compiler, two seconds of it.
+    """
     torch.set_num_threads(numerics.threads)
-    torch.use_deterministic_algorithms(numerics.deterministic, warn_only=False)
 
 
 def autocast(numerics: Numerics) -> AbstractContextManager[Any]:

@@ -3,7 +3,9 @@
 Rows of one age lie together in memory: such a slab is passed as it is, as a flat view. Young columns
 that cross older rows do not: their cells are gathered into one pack for each age, where their moments
 stay, and the updated parameters are copied back. So the extra work is in proportion to the young
-columns; their cells in the slabs are computed for an age that is not theirs, and overwritten.
+columns; their cells in the slabs are computed for an age that is not theirs, and overwritten. Small
+tensors of several ages (norms, biases) are gathered whole, all together: a call for each of their
+slabs would cost more than their cells.
 
 The pieces are a function of ages and layout alone, never of the history: an optimizer that was saved
 and loaded goes on with the same pieces, hence with the same bits.
@@ -16,14 +18,26 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor
 
-from nhnas.trainer.optimizer_ages import Block, Span, all_blocks, horizon, merged, row_slabs, young_blocks
-from nhnas.trainer.optimizer_kernels import Entries, Kernel, copy_all
+from nhnas.trainer.optimizer_ages import (
+    Block,
+    Span,
+    all_blocks,
+    horizon,
+    merged,
+    row_slabs,
+    runs,
+    young_blocks,
+)
+from nhnas.trainer.optimizer_kernels import Entries, Kernel
+from nhnas.trainer.optimizer_transfers import Copies, Permutation, Transfer
+
+SMALL = 2048  # cells; above, a call for each slab and block costs less than moving every cell by index
 
 
 @dataclass
@@ -36,38 +50,21 @@ class Slot:
     columns: Tensor | None  # int64 [I]; None for vectors and scalars
 
 
-@dataclass
-class Copies:
-    """Pairs of views to copy, the first into the second or back."""
-
-    first: list[Tensor] = field(default_factory=list)
-    second: list[Tensor] = field(default_factory=list)
-
-    def add(self, first: Tensor, second: Tensor) -> None:
-        self.first.append(first)
-        self.second.append(second)
-
-    def forward(self) -> None:
-        copy_all(self.second, self.first)
-
-    def backward(self) -> None:
-        copy_all(self.first, self.second)
-
-
 @dataclass(frozen=True)
 class Group:
     """The pieces of all parameters on one device and of one dtype."""
 
     entries: Entries
-    parameters: Copies  # cells of young columns <-> pack
-    gradients: Copies  # the same for gradients, and gradients whose memory order differs
-    moments: Copies
+    parameters: Sequence[Transfer]
+    gradients: Sequence[Transfer]
+    moments: Sequence[Transfer]
 
     def step(self, kernel: Kernel, lr: float) -> None:
-        self.parameters.forward()
-        self.gradients.forward()
+        for transfer in (*self.gradients, *self.parameters):
+            transfer.forward()
         kernel(self.entries, lr)
-        self.parameters.backward()
+        for transfer in self.parameters:
+            transfer.backward()
 
 
 @dataclass
@@ -97,7 +94,8 @@ class Layout:
     def close(self) -> None:
         """Write moments and ages back into the slots; the layout must not be used any more."""
         for group in self.groups:
-            group.moments.backward()
+            for transfer in group.moments:
+                transfer.backward()
         for slot in self.slots:
             slot.rows += self.steps
             if slot.columns is not None:
@@ -118,47 +116,64 @@ def make_layout(slots: Sequence[Slot], betas: tuple[float, float] | None) -> Lay
         slots=live,
         gradients=[slot.parameter.grad for slot in slots],
         addresses=[slot.parameter.data_ptr() for slot in slots],
-        groups=[builder.finish() for builder in builders if builder.ages or builder.young],
+        groups=[builder.finish() for builder in builders if not builder.is_empty()],
         limit=min((builder.steps_to_horizon() for builder in builders), default=math.inf),
     )
 
 
 class _GroupBuilder:
-    """Collects the pieces of one group."""
+    """Collects the pieces of one group; tensors come by kind: parameter, gradient, each moment."""
 
     def __init__(self, horizon: int) -> None:
         self.horizon = horizon
-        self.pieces: list[list[Tensor]] = []  # parameter, gradient, moments: flat [N] each
+        self.pieces: list[Sequence[Tensor]] = []  # flat [N] each
         self.ages: list[int] = []
         self.young: dict[int, list[list[Tensor]]] = defaultdict(list)  # by age, strided views
-        self.parameters, self.gradients, self.moments = Copies(), Copies(), Copies()
+        self.small: list[list[Tensor]] = []  # flat
+        self.small_ages: list[Tensor] = []  # of every cell, in the order of memory
+        self.transfers = defaultdict[int, list[Transfer]](list)  # by kind
+        self.reordered = Copies()  # gradients whose memory order differs from the parameter's
 
     def add(self, slot: Slot) -> None:
         if slot.parameter.numel() == 0:
             return
-        rows = slot.rows.tolist()
-        columns = [] if slot.columns is None else slot.columns.tolist()
-        oldest = max(*rows, *columns, 0)
-        rows, columns = (merged(ages, self.horizon, oldest) for ages in (rows, columns))
+        rows, columns = self._merged_ages(slot)
         tensors = self._tensors(slot)
-        if rows_are_dense(slot.parameter):
-            self._add_slabs(tensors, row_slabs(rows, columns))
-            self._add_blocks(tensors, young_blocks(rows, columns))
-        else:
+        slabs, blocks = row_slabs(rows, columns), young_blocks(rows, columns)
+        if not rows_are_dense(slot.parameter):
             self._add_blocks(tensors, all_blocks(rows, columns))
-
-    def steps_to_horizon(self) -> float:
-        """Steps until a group of cells joins those that count as equally old."""
-        ages = [age for age in (*self.ages, *self.young) if age < self.horizon]
-        return self.horizon - max(ages) if ages else math.inf
+        elif slot.parameter.numel() <= SMALL and len(slabs) + len(blocks) > 1:
+            self.small.append(self._flat(tensors))
+            self.small_ages.append(_cell_ages(slot.parameter, rows, columns))
+        else:
+            self._add_slabs(self._flat(tensors), slabs)
+            self._add_blocks(tensors, blocks)
 
     def finish(self) -> Group:
-        for age in sorted(self.young, reverse=True):
-            self._pack(age, self.young[age])
-        parameters, gradients, *moments = (list(column) for column in zip(*self.pieces, strict=True))
-        counter = torch.tensor(self.ages, dtype=torch.float32, device=parameters[0].device)
-        entries = Entries(parameters, gradients, tuple(moments), list(counter.unbind()), counter)
-        return Group(entries, self.parameters, self.gradients, self.moments)
+        self._pack_young()
+        self._pack_small()
+        parameters, gradients, *others = (self.transfers[kind] for kind in range(len(self.pieces[0])))
+        moments = list(chain(*others))
+        for transfer in moments:
+            transfer.forward()
+        lists = [list(tensors) for tensors in zip(*self.pieces, strict=True)]
+        counter = torch.tensor(self.ages, dtype=torch.float32, device=lists[0][0].device)
+        entries = Entries(lists[0], lists[1], tuple(lists[2:]), list(counter.unbind()), counter)
+        return Group(entries, parameters, [self.reordered, *gradients], moments)
+
+    def is_empty(self) -> bool:
+        return not (self.pieces or self.young or self.small)
+
+    def steps_to_horizon(self) -> float:
+        """Steps until cells join those that count as equally old; call it after `finish`."""
+        ages = [age for age in self.ages if age < self.horizon]
+        return self.horizon - max(ages) if ages else math.inf
+
+    def _merged_ages(self, slot: Slot) -> tuple[list[int], list[int]]:
+        rows: list[int] = slot.rows.tolist()
+        columns: list[int] = [] if slot.columns is None else slot.columns.tolist()
+        oldest = max(*rows, *columns, 0)
+        return merged(rows, self.horizon, oldest), merged(columns, self.horizon, oldest)
 
     def _tensors(self, slot: Slot) -> list[Tensor]:
         parameter = slot.parameter.detach()
@@ -167,37 +182,51 @@ class _GroupBuilder:
         slot.moments = [_in_order_of(parameter, moment) for moment in slot.moments]
         return [parameter, gradient.detach(), *slot.moments]
 
-    def _add_slabs(self, tensors: list[Tensor], slabs: Iterable[tuple[Span, int]]) -> None:
+    def _flat(self, tensors: list[Tensor]) -> list[Tensor]:
         parameter, gradient, *moments = tensors
         if not _same_order(parameter, gradient):
             ordered = torch.empty_like(parameter)
-            self.gradients.add(gradient, ordered)
+            self.reordered.add(gradient, ordered)
             gradient = ordered
-        flat = [_flat(tensor) for tensor in (parameter, gradient, *moments)]
-        row = parameter[0].numel() if parameter.dim() else 1
+        return [_flat(tensor) for tensor in (parameter, gradient, *moments)]
+
+    def _add_slabs(self, flat: list[Tensor], slabs: list[tuple[Span, int]]) -> None:
+        row = flat[0].numel() // slabs[-1][0][1]
         for (start, stop), age in slabs:
-            self.pieces.append([tensor[start * row : stop * row] for tensor in flat])
-            self.ages.append(age)
+            self._add_piece([tensor[start * row : stop * row] for tensor in flat], age)
 
     def _add_blocks(self, tensors: list[Tensor], blocks: Iterable[Block]) -> None:
         for block in blocks:
             self.young[block.age].append([_cells(tensor, block) for tensor in tensors])
 
-    def _pack(self, age: int, blocks: list[list[Tensor]]) -> None:
-        size = sum(block[0].numel() for block in blocks)
-        piece = [torch.empty(size, dtype=like.dtype, device=like.device) for like in blocks[0]]
-        start = 0
-        for block in blocks:
-            stop = start + block[0].numel()
-            packed = [_shaped_like(block[0], flat[start:stop]) for flat in piece]
-            self.parameters.add(block[0], packed[0])
-            self.gradients.add(block[1], packed[1])
-            for cells, pack in zip(block[2:], packed[2:], strict=True):
-                self.moments.add(cells, pack)
-                pack.copy_(cells)
-            start = stop
+    def _add_piece(self, piece: Sequence[Tensor], age: int) -> None:
         self.pieces.append(piece)
         self.ages.append(age)
+
+    def _pack_young(self) -> None:
+        """One pack an age, in the order of the ages."""
+        copies = defaultdict[int, Copies](Copies)
+        for age, blocks in sorted(self.young.items(), reverse=True):
+            sizes = [block[0].numel() for block in blocks]
+            piece = [torch.empty(sum(sizes), dtype=t.dtype, device=t.device) for t in blocks[0]]
+            for kind, pack in enumerate(piece):
+                for block, part in zip(blocks, torch.split(pack, sizes), strict=True):
+                    copies[kind].add(block[kind], _shaped_like(block[0], part))
+            self._add_piece(piece, age)
+        for kind, transfer in copies.items():
+            self.transfers[kind].append(transfer)
+
+    def _pack_small(self) -> None:
+        """The cells of all small tensors, sorted by age."""
+        if not self.small:
+            return
+        ages, order = torch.cat(self.small_ages).sort(descending=True, stable=True)
+        order = order.to(self.small[0][0].device)
+        packs = [Permutation(list(tensors), order) for tensors in zip(*self.small, strict=True)]
+        for (start, stop), age in runs(ages.tolist()):
+            self._add_piece([permutation.pack[start:stop] for permutation in packs], age)
+        for kind, permutation in enumerate(packs):
+            self.transfers[kind].append(permutation)
 
 
 def rows_are_dense(tensor: Tensor) -> bool:
@@ -228,6 +257,15 @@ def _cells(tensor: Tensor, block: Block) -> Tensor:
         return tensor
     rows = tensor[slice(*block.rows)]
     return rows if tensor.dim() == 1 else rows[:, slice(*block.columns)]
+
+
+def _cell_ages(parameter: Tensor, rows: list[int], columns: list[int]) -> Tensor:
+    """The age of every cell, int64 [N], in the order of the parameter's memory."""
+    ages = torch.tensor(rows)
+    if columns:
+        ages = torch.minimum(ages[:, None], torch.tensor(columns))
+    spread = ages.view(*ages.shape, *[1] * (parameter.dim() - ages.dim())).expand(parameter.shape)
+    return _flat(torch.empty_like(parameter, dtype=torch.int64, device="cpu").copy_(spread))
 
 
 def _shaped_like(block: Tensor, flat: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -59,6 +59,15 @@ def collect(
         if len(edits) >= count:
             break
     return tuple(edits)
+
+
+def fits(arch: Architecture, edits: Sequence[Edit]) -> bool:
+    """True where the edits lead to a sound architecture."""
+    try:
+        apply(arch, edits)
+    except InputError:
+        return False
+    return True
 
 
 def leaving(rng: Random, arch: Architecture) -> tuple[RemoveNeurons, ...]:

@@ -1,0 +1,63 @@
+"""`nhnas init TEMPLATE`: a spec file to start from."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from nhnas.compiler.files import write_file
+from nhnas.spec.config import Data, Search, Train
+from nhnas.spec.errors import InputError
+from nhnas.spec.new_document import new_document
+from nhnas.spec.resnet import STAGES, resnet
+from nhnas.spec.shown import shown
+
+_FOLDER = Path(__file__).parent / "templates"
+RESNET = "resnet"
+
+
+def init(
+    template: str, output: Path = Path("spec.yaml"), width: int = 16, blocks: int = 3, force: bool = False
+) -> None:
+    """Write the spec of a template; `width` and `blocks` are resnet's.
+
+    Raises InputError if there is no such template, or if `output` exists and `force` is not given.
+    """
+    text = template_text(template, width, blocks)
+    if output.exists() and not force:
+        raise InputError(
+            f"{shown(output, 300)}: exists already; use --force or another -o"
+        )
+    if not output.parent.is_dir():
+        raise InputError(f"{shown(output.parent, 300)}: no such folder")
+    write_file(output, text)
+    print(f"wrote {output}; next: nhnas show {output}, nhnas step {output}")
+
+
+def templates() -> list[str]:
+    """Names of all templates."""
+    return [*sorted(file.stem for file in _FOLDER.glob("*.yaml")), RESNET]
+
+
+def template_text(template: str, width: int = 16, blocks: int = 3) -> bytes:
+    """The spec file of a template."""
+    if template not in templates():
+        close = get_close_matches(template, templates(), n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InputError(f"no template '{shown(template)}'; {hint}There are {', '.join(templates())}")
+    return _resnet(width, blocks) if template == RESNET else (_FOLDER / f"{template}.yaml").read_bytes()
+
+
+def _resnet(width: int, blocks: int) -> bytes:
+    depth = 2 * STAGES * blocks + 2
+    return new_document(
+        f"resnet{depth}",
+        resnet(width, blocks),
+        Data(dataset="cifar10", root="data", augment=("crop", "flip")),
+        Train(optimizer="sgd", lr=0.1, schedule="cosine", weight_decay=5e-4),
+        Search(),
+        (
+            f"A residual network of {depth} layers for CIFAR-10, designed by hand: the one to compare with.",
+            f"Made by: nhnas init resnet --width {width} --blocks {blocks}",
+        ),
+    )

@@ -1,0 +1,201 @@
+"""The slow reference of recipes: neurons are named individuals, followed through the list edit by edit.
+
+Written from DESIGN §5 and §3 alone, without index maps: a site is a list of names, a leaf remembers for
+every name what its row or column was worth when it came. What a cell holds at the end is then read off.
+
+Legend: O outputs, I inputs (features), k kernel size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons, Rename, RestoreShortcut, Set
+from nhnas.spec.model import Architecture
+from nhnas.spec.structure import Leaf, biases, leaves, nodes, sites
+from tests.laws.case import Case
+
+Label = int | str | tuple[str, int]
+"""An old index; "new"; "born" (a column that was there when the leaf came); "quiet"; ("eye", i)."""
+NEW, BORN, QUIET = "new", "born", "quiet"
+
+
+@dataclass
+class Individuals:
+    """The neurons of a site. `lineage` stays the same while the site is the same; `labels`: its old
+    neurons by name, with their indices in the site that was called `source`."""
+
+    lineage: int
+    names: list[int]
+    source: str | None
+    labels: dict[int, int]
+
+
+@dataclass
+class Known:
+    """What is known of one leaf or bias: labels by neuron, and what it must still connect."""
+
+    source: str | None
+    ends: tuple[object, ...]
+    rows: dict[int, Label]
+    columns: dict[int, Label] = field(default_factory=dict)
+    kernel: list[Label] = field(default_factory=list)
+    norm: str = "batch"
+    norm_kept: bool = False
+
+
+@dataclass
+class World:
+    """Everything alive after some of the edits."""
+
+    sites: dict[str, Individuals]
+    leaves: dict[str, Known]
+    biases: dict[str, Known]
+    fresh: Iterator[int]
+
+
+def follow(case: Case) -> World:
+    """The world after all edits of a case."""
+    world = first_world(case.arch)
+    for before, after, edit in zip(case.steps, case.steps[1:], case.edits, strict=False):
+        world = advance(world, before, after, edit)
+    return world
+
+
+def first_world(arch: Architecture) -> World:
+    """Every index of the old network is an individual."""
+    fresh = count()
+    sizes = {"input": arch.input[0]} | {key: site.neurons for key, site in sites(arch).items()}
+    homes = {key: _settled(key, fresh, n) for key, n in sizes.items()}
+    world = World(homes, {}, {}, fresh)
+    for leaf in leaves(arch):
+        columns: dict[int, Label] = {**_numbered(homes[leaf.reads.site].names)}
+        rows: dict[int, Label] = {**_numbered(homes[leaf.writes.site].names)}
+        kernel: list[Label] = [*range(leaf.kernel)]
+        known = Known(leaf.path, _ends(world, leaf), rows, columns, kernel, leaf.norm, True)
+        world.leaves[leaf.path] = known
+    for node in biases(arch):
+        home = homes[node.writes.site]
+        world.biases[node.path] = Known(node.path, (home.lineage,), {**_numbered(home.names)})
+    return world
+
+
+def _settled(key: str, fresh: Iterator[int], neurons: int) -> Individuals:
+    names = [next(fresh) for _ in range(neurons)]
+    return Individuals(next(fresh), names, key, _numbered(names))
+
+
+def _numbered(names: list[int]) -> dict[int, int]:
+    return {name: index for index, name in enumerate(names)}
+
+
+def _ends(world: World, leaf: Leaf) -> tuple[object, ...]:
+    """A leaf goes on only between the same two sites, doing the same thing."""
+    reads, writes = world.sites[leaf.reads.site], world.sites[leaf.writes.site]
+    return (writes.lineage, reads.lineage, leaf.op, leaf.reads.columns)
+
+
+def advance(world: World, before: Architecture, after: Architecture, edit: Edit) -> World:
+    """The world after one more edit."""
+    result = World(_move_sites(world, before, after, edit), {}, {}, world.fresh)
+    quiet = _quiet(before, edit)
+    for leaf in leaves(after):
+        old = world.leaves.get(_former(leaf.path, edit))
+        ends = _ends(result, leaf)
+        known = _went_on(old, leaf, result) if old and old.ends == ends else _born(leaf, result, quiet(leaf.path))
+        known.ends = ends
+        result.leaves[leaf.path] = known
+    for node in biases(after):
+        old, home = world.biases.get(_former(node.path, edit)), result.sites[node.writes.site]
+        eye = node.leaf is not None and node.leaf.identity_init
+        labels: dict[int, Label] = dict.fromkeys(home.names, QUIET if eye else NEW)
+        source = None
+        if old and old.ends == (home.lineage,):
+            labels, source = {name: old.rows.get(name, NEW) for name in home.names}, old.source
+        result.biases[node.path] = Known(source, (home.lineage,), labels)
+    _part(result, after)
+    return result
+
+
+def _part(world: World, arch: Architecture) -> None:
+    """A site that has left its stream is another one from now on."""
+    lineages = [home.lineage for home in world.sites.values()]
+    for home in world.sites.values():
+        if lineages.count(home.lineage) == 2:
+            home.lineage = next(world.fresh)
+            break
+    for leaf in leaves(arch):
+        world.leaves[leaf.path].ends = _ends(world, leaf)
+    for node in biases(arch):
+        world.biases[node.path].ends = (world.sites[node.writes.site].lineage,)
+
+
+def _former(path: str, edit: Edit) -> str:
+    if isinstance(edit, Rename) and path.split(".")[0] == edit.new:
+        return edit.old + path[len(edit.new) :]
+    return path
+
+
+def _quiet(before: Architecture, edit: Edit):  # type: ignore[no-untyped-def]
+    """Which leaves are born silent: a restored shortcut, and what writes a residual's first neurons' sum."""
+    silent = ""
+    if isinstance(edit, RestoreShortcut):
+        return lambda path: path == edit.path
+    if isinstance(edit, AddNeurons) and edit.site.endswith(".hidden"):
+        node = next(node for node in nodes(before) if node.hidden_site == edit.site)
+        silent = node.path if node.hidden == 0 else ""
+    return lambda path: silent != "" and _only_seconds(path, silent)
+
+
+def _only_seconds(path: str, node: str) -> bool:
+    """`path` is `node.second`, `node.second.second`, …: what writes the node's output."""
+    rest = path.removeprefix(f"{node}.").split(".")
+    return path.startswith(f"{node}.") and set(rest) == {"second"}
+
+
+def _move_sites(
+    world: World, before: Architecture, after: Architecture, edit: Edit
+) -> dict[str, Individuals]:
+    moved = {"input": world.sites["input"]}
+    for key, site in sites(after).items():
+        home = world.sites.get(_former(key, edit))
+        if home is None and isinstance(edit, Set) and edit.old == "identity" and key == f"{edit.path}.width":
+            stream = next(node.writes.site for node in nodes(before) if node.path == edit.path)
+            home = world.sites[stream]
+            if stream == "input":  # the data's neurons were never ours
+                home = replace(home, source=None, labels={})
+        if home is None:
+            names = [next(world.fresh) for _ in range(site.neurons)]
+            home = Individuals(next(world.fresh), names, None, {})
+        moved[key] = replace(home, names=list(home.names))
+    if isinstance(edit, AddNeurons):
+        for at in edit.at:
+            moved[edit.site].names.insert(at, next(world.fresh))
+    if isinstance(edit, RemoveNeurons):
+        for at in reversed(edit.at):
+            del moved[edit.site].names[at]
+    return moved
+
+
+def _went_on(old: Known, leaf: Leaf, world: World) -> Known:
+    rows = {name: old.rows.get(name, NEW) for name in world.sites[leaf.writes.site].names}
+    columns = {name: old.columns.get(name, NEW) for name in world.sites[leaf.reads.site].names}
+    kernel = list(old.kernel)
+    while len(kernel) < leaf.kernel:
+        kernel = [NEW, *kernel, NEW]
+    while len(kernel) > leaf.kernel:
+        kernel = kernel[1:-1]
+    return Known(old.source, (), rows, columns, kernel, leaf.norm, old.norm_kept and old.norm == leaf.norm)
+
+
+def _born(leaf: Leaf, world: World, quiet: bool) -> Known:
+    outputs, inputs = world.sites[leaf.writes.site].names, world.sites[leaf.reads.site].names
+    rows: dict[int, Label] = dict.fromkeys(outputs, QUIET if quiet else NEW)
+    columns: dict[int, Label] = dict.fromkeys(inputs, BORN)
+    if leaf.identity_init and not quiet:
+        rows = {name: ("eye", index) for name, index in _numbered(outputs).items()}
+        columns = {name: ("eye", index) for name, index in _numbered(inputs).items()}
+    kernel: list[Label] = [*range(leaf.kernel)]
+    return Known(None, (), rows, columns, kernel, leaf.norm, False)

@@ -1,21 +1,16 @@
 """nhnas: architectures as text files in git, and trained weights that follow them.
 
-The Python API; the command line is a thin skin over it. Torch is imported by the functions that
-need it, not by `import nhnas`.
+The Python API; the command line is a thin skin over it. `import nhnas` itself imports nothing heavy:
+torch comes with the functions that need it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from nhnas.spec.apply import apply
-from nhnas.spec.diff import diff
-from nhnas.spec.document import Document, read_document
-from nhnas.spec.errors import NhnasError
-from nhnas.spec.model import Architecture
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +18,11 @@ if TYPE_CHECKING:
     from nhnas.commit import Saved
     from nhnas.compiler.network import Network
     from nhnas.report import Report
+    from nhnas.spec.apply import apply
+    from nhnas.spec.diff import diff
+    from nhnas.spec.document import Document
+    from nhnas.spec.errors import NhnasError
+    from nhnas.spec.model import Architecture
 
 __all__ = [
     "Architecture",
@@ -40,9 +40,26 @@ __all__ = [
 
 Pathish = str | PathLike[str]
 
+_ELSEWHERE = {
+    "Architecture": "nhnas.spec.model",
+    "Document": "nhnas.spec.document",
+    "NhnasError": "nhnas.spec.errors",
+    "apply": "nhnas.spec.apply",
+    "diff": "nhnas.spec.diff",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `nhnas check` needs no edits, and start-up is most of what it does."""
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ELSEWHERE[name]), name)
+
 
 def load(spec: Pathish) -> Document:
     """Read and verify a spec file: architecture, settings and text. Raises InputError with all errors."""
+    from nhnas.spec.document import read_document
+
     return read_document(Path(spec))
 
 

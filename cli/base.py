@@ -59,7 +59,8 @@ def load_base(document: Document, spec: Path, *, fresh: bool = False) -> Base:
             f"{spec}: input is {list(arch.input)}, but the weights of {snapshot.id} are for "
             f"{list(before.input)}; put it back, or start untrained with --fresh"
         )
-    weights, moments, pending = snapshot.weights, snapshot.optimizer, ()
+    weights, moments = snapshot.weights, snapshot.optimizer
+    pending: tuple[Edit, ...] = ()
     if not same_architecture(before, arch):
         pending = diff(before, arch)
         _, recipe, weights = grown(before, pending, weights, seed=seed, parent=snapshot.id)

@@ -16,9 +16,9 @@ from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import Slot, clear_slot, read_slot, write_slot
 from nhnas.interrupt import stop_requests
 from nhnas.report import Report, Silent
+from nhnas.search_step import run_step
 from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError
-from nhnas.step import run_step
 from nhnas.trainer.phases import Follow
 from nhnas.work import PROBE_SAMPLES, Context, Work, begin, resume
 
@@ -111,7 +111,9 @@ def _until_goal(context: Context, request: Request, work_on: Callable[[Work], Sa
     slot = _checked(read_slot(store, key), request, context)
     document = read_document(context.spec)
     version = _version_before(slot, document, context)
-    goal = slot.goal if slot is not None else {"request": request.as_dict(), "to": _target(request, version)}
+    goal: dict[str, Any] = (
+        slot.goal if slot is not None else {"request": request.as_dict(), "to": _target(request, version)}
+    )
     saved: list[Saved] = []
     while version < goal["to"]:
         if slot is not None and slot.data.get("stage") and not _is_committed(slot, document, context):
@@ -153,9 +155,11 @@ def _checked(slot: Slot | None, request: Request, context: Context) -> Slot | No
         request.command == asked["command"] == "step" and request.to in (None, slot.goal["to"])
     )
     if not same:
-        words = " ".join([f"nhnas {asked['command']}", *(f"--{k} {v}" for k, v in asked.items() if k != "command")])
+        words = " ".join(
+            [f"nhnas {asked['command']}", *(f"--{k} {v}" for k, v in asked.items() if k != "command")]
+        )
         raise InputError(
-            f"{context.spec}: `{words}` was interrupted; go on with the same command, or drop it with --discard"
+            f"{context.spec}: `{words}` was interrupted; go on with the same command, or --discard it"
         )
     document = read_document(context.spec)
     if document.state != slot.data["file_state"] and not _is_committed(slot, document, context):

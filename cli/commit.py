@@ -1,4 +1,4 @@
-"""Saving a version: the snapshot first, the spec file last, so that the file never names what is not there."""
+"""Saving a version: the snapshot first, the spec file last, which never names what is not there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
     dataset, network = work.dataset, work.engine.network
     test = evaluate(network, dataset, dataset.test, work.document.train)
     own = [c for c in work.changes if c["stage"] != "hand"]
-    info = {
+    info: dict[str, Any] = {
         "test": test,
         "totals": measure(work.arch).as_dict(),
         "changes": work.changes,
@@ -104,7 +104,8 @@ def _replace(work: Work, path: Path, before: bytes | None, text: bytes, identity
         if path == work.context.spec:
             path = _beside(work)
     write_file(path, text)
+    name = work.context.spec.name
     work.context.report.say(
-        f"{work.context.spec.name} was edited meanwhile and stays as it is; version {work.version} is in {path.name}"
+        f"{name} was edited meanwhile and stays; version {work.version} is in {path.name}"
     )
     return path

@@ -25,9 +25,7 @@ def init(
     """
     text = template_text(template, width, blocks)
     if output.exists() and not force:
-        raise InputError(
-            f"{shown(output, 300)}: exists already; use --force or another -o"
-        )
+        raise InputError(f"{shown(output, 300)}: exists already; use --force or another -o")
     if not output.parent.is_dir():
         raise InputError(f"{shown(output.parent, 300)}: no such folder")
     write_file(output, text)

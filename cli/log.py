@@ -36,7 +36,18 @@ def _record(info: Info) -> dict[str, Any]:
 
 def table(records: list[dict[str, Any]]) -> str:
     """The records as aligned text."""
-    header = ("version", "state", "neurons", "parameters", "MACs", "depth", "epochs", "test", "|Δoutput|", "edits")
+    header = (
+        "version",
+        "state",
+        "neurons",
+        "parameters",
+        "MACs",
+        "depth",
+        "epochs",
+        "test",
+        "|Δoutput|",
+        "edits",
+    )
     rows = [header, *(_row(record) for record in records)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(header) - 1)]
     return "\n".join(

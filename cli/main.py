@@ -144,7 +144,9 @@ def evaluate(
     if as_json:
         print(json.dumps(result))
     else:
-        print("  ".join(f"{key} {value:.6g}" if key != "split" else str(value) for key, value in result.items()))
+        print(
+            "  ".join(f"{key} {value:.6g}" if key != "split" else str(value) for key, value in result.items())
+        )
 
 
 @app.command()

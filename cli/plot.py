@@ -71,13 +71,17 @@ def _plane(spec: Path, context: Context) -> Figure:
     figure, axes = _figure(6, 5.4)
     if dataset.is_classification:
         values = outputs.argmax(1).numpy()
-        axes.contourf(xs, ys, values.reshape(POINTS, POINTS), levels=[-0.5, 0.5, 1.5], colors=["#f4c7ab", "#b5cde8"])
+        axes.contourf(
+            xs, ys, values.reshape(POINTS, POINTS), levels=[-0.5, 0.5, 1.5], colors=["#f4c7ab", "#b5cde8"]
+        )
         targets = dataset.train.targets.numpy()
         for value, colour, marker in ((0, "#b3471b", "o"), (1, "#1f4e8c", "^")):
             chosen = points[targets == value]
             axes.scatter(chosen[:, 0], chosen[:, 1], s=6, c=colour, marker=marker, linewidths=0)
     else:
-        surface = axes.contourf(xs, ys, outputs[:, 0].numpy().reshape(POINTS, POINTS), levels=24, cmap="viridis")
+        surface = axes.contourf(
+            xs, ys, outputs[:, 0].numpy().reshape(POINTS, POINTS), levels=24, cmap="viridis"
+        )
         figure.colorbar(surface, ax=axes)
     axes.set(title=f"{document.name}, version {document.version}", xlabel="x₁", ylabel="x₂", aspect="equal")
     return figure
@@ -91,7 +95,9 @@ def _history(spec: Path) -> Figure:
     key = "accuracy" if "accuracy" in records[0]["test"] else "mse"
     epochs = [record["epochs"] for record in records]
     figure, axes = _figure(7, 4.2)
-    (first,) = axes.plot(epochs, [r["test"][key] for r in records], "o-", color="#1f4e8c", label=f"test {key}")
+    (first,) = axes.plot(
+        epochs, [r["test"][key] for r in records], "o-", color="#1f4e8c", label=f"test {key}"
+    )
     other = axes.twinx()
     (second,) = other.plot(
         epochs, [r["parameters"] for r in records], "s--", color="#b3471b", label="parameters"

@@ -107,7 +107,9 @@ class Work:
 
     def _engine(self, tensors: Mapping[str, Tensor], moments: dict[str, Tensor]) -> Engine:
         network = build(self.arch, tensors, device=self.numerics.device)
-        return make_engine(self.document, self.train, network, self.dataset, self.version, self.numerics, moments)
+        return make_engine(
+            self.document, self.train, network, self.dataset, self.version, self.numerics, moments
+        )
 
     def _probe(self) -> Tensor:
         return outputs_of(self.engine.network, self.dataset, self.dataset.test, self.context.probe_samples)
@@ -143,7 +145,9 @@ class Work:
         files: dict[str, Mapping[str, Tensor]] = {f"{name}.safetensors": t for name, t in tensors.items()}
         files[WEIGHTS] = {name: t.detach() for name, t in self.engine.network.tensors().items()}
         files[OPTIMIZER] = self.engine.optimizer.state()
-        write_slot(store_folder(self.context.spec), spec_key(self.context.spec), self.goal, files, self._data(data))
+        write_slot(
+            store_folder(self.context.spec), spec_key(self.context.spec), self.goal, files, self._data(data)
+        )
 
     def _data(self, phase: dict[str, Any]) -> dict[str, Any]:
         return {

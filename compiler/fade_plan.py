@@ -48,7 +48,9 @@ def fade_plan(arch: Architecture, leavers: Leavers) -> FadePlan:
     writes the node's output from it fade instead (without norm: the weight): a batch norm would
     scale fading columns back up and leave a constant.
     """
-    emptied = {n.hidden_site: n for n in nodes(arch) if n.hidden and len(leavers.get(n.hidden_site, ())) == n.hidden}
+    emptied = {
+        n.hidden_site: n for n in nodes(arch) if n.hidden and len(leavers.get(n.hidden_site, ())) == n.hidden
+    }
     columns = {
         f"{leaf.path}.weight": _features(leaf, leavers[leaf.reads.site])
         for leaf in leaves(arch)

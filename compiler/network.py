@@ -95,7 +95,12 @@ class Node(nn.Module):
         self.bias = nn.Parameter(torch.empty(view.writes.neurons)) if view.bias else None
         self.first: Node | None = None
         self.second: Node | None = None
-        if view.residual is not None and view.hidden > 0 and view.first is not None and view.second is not None:
+        if (
+            view.residual is not None
+            and view.hidden > 0
+            and view.first is not None
+            and view.second is not None
+        ):
             self.site, self.act, self.dropout = view.hidden_site, view.residual.act, view.residual.dropout
             self.maps = view.writes.map is not None
             self.first, self.second = Node(view.first, probe), Node(view.second, probe)
@@ -108,6 +113,8 @@ class Node(nn.Module):
         if self.first is not None:
             branch = self._residual(x)
             y = branch if y is None else y + branch
+        if y is None:
+            raise RuntimeError(f"{self.path} has neither a shortcut nor neurons")
         if self.bias is not None and into_leaf is None:
             y = y + (self.bias.view(-1, 1, 1) if y.dim() == 4 else self.bias)
         return y

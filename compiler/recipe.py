@@ -181,9 +181,7 @@ def _continues(before: Leaf, after: Leaf, rows: RowRecipe, columns: RowRecipe) -
     return same_ends and before.op == after.op and before.reads.columns == after.reads.columns
 
 
-def _bias(
-    node: NodeView, old: dict[str, NodeView], origins: dict[str, RowRecipe], edit: Edit
-) -> RowRecipe:
+def _bias(node: NodeView, old: dict[str, NodeView], origins: dict[str, RowRecipe], edit: Edit) -> RowRecipe:
     before, rows = old.get(_old_path(node.path, edit)), origins[node.writes.site]
     if before is None or before.writes.site != rows.source:
         return _new_bias(node)
@@ -206,7 +204,7 @@ def _site_origins(before: Architecture, after: Architecture, edit: Edit) -> dict
     old = sites(before)
     origins = {key: _origin(key, site.neurons, old, edit) for key, site in sites(after).items()}
     if isinstance(edit, Set) and edit.key == "shortcut" and "identity" in (edit.old, edit.new):
-        origins |= _stream_origins(before, after, edit, origins)
+        origins |= _stream_origins(before, edit, origins)
     return {INPUT: RowRecipe(INPUT, same(after.input[0])), **origins}
 
 
@@ -219,9 +217,7 @@ def _origin(key: str, neurons: int, old: Iterable[str], edit: Edit) -> RowRecipe
     return RowRecipe(source, same(neurons)) if source in old else RowRecipe(None, constant(neurons, NEW))
 
 
-def _stream_origins(
-    before: Architecture, after: Architecture, edit: Set, origins: dict[str, RowRecipe]
-) -> dict[str, RowRecipe]:
+def _stream_origins(before: Architecture, edit: Set, origins: dict[str, RowRecipe]) -> dict[str, RowRecipe]:
     """A layer that leaves a stream takes its neurons along, and those of the identities behind it."""
     own = f"{edit.path}.width"
     if edit.old != "identity":

@@ -32,7 +32,9 @@ def remap_weights(
     A random value is a function of `seed`, `parent` (the snapshot grown from), the tensor's name and
     the cell's final row and column alone. `dtype` and `device` serve a network without old tensors.
     """
-    like = next((t for t in old.values() if t.is_floating_point()), torch.empty(0, dtype=dtype, device=device))
+    like = next(
+        (t for t in old.values() if t.is_floating_point()), torch.empty(0, dtype=dtype, device=device)
+    )
     return {name: _weight(plan, old, like, key_of(seed, parent, name)) for name, plan in plans.items()}
 
 
@@ -48,7 +50,9 @@ def remap_optimizer(plans: Mapping[str, TensorPlan], old: Mapping[str, Tensor]) 
     result = {}
     for plan in plans.values():
         for field in fields.get(plan.source or "", ()) if plan.trained and plan.source else ():
-            result[f"{plan.name}:{field}"] = _moved(old[f"{plan.source}:{field}"], _field_maps(plan, field), 0)
+            result[f"{plan.name}:{field}"] = _moved(
+                old[f"{plan.source}:{field}"], _field_maps(plan, field), 0
+            )
     return result
 
 

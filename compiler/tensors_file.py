@@ -29,7 +29,7 @@ MAX_HEADER = 64 << 20
 """Bytes of header that are read."""
 MAX_TENSORS = 200_000
 """Tensors in one file."""
-MAX_NAME = 16_384
+MAX_NAME = 60_000
 """Characters in one tensor's name."""
 _MAX_DIMENSIONS = 16
 _MAX_ELEMENTS = 1 << 48

@@ -55,4 +55,6 @@ def _pick(weights: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[n
     Our own inverse of the cumulative sum: numpy may change how it samples, but not these doubles.
     """
     ends = np.cumsum(weights)
-    return np.minimum(np.searchsorted(ends, draws * ends[-1], side="right"), len(weights) - 1)
+    found: NDArray[np.intp] = np.searchsorted(ends, draws * ends[-1], side="right")
+    within: NDArray[np.intp] = np.minimum(found, len(weights) - 1)
+    return within

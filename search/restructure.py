@@ -6,6 +6,7 @@ enough for its two matrices to profit from neurons of their own; an empty residu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -20,8 +21,9 @@ Rule = Literal["auto", "authors"]
 def promotion_size(inputs: int, outputs: int, rule: Rule = "auto") -> float:
     """Hidden neurons above which a residual qualifies; `authors` as in their code."""
     if rule == "authors":
-        return float(max(inputs, outputs) * min(inputs, outputs) ** 2) ** (1 / 3) + 1
-    return float(inputs * outputs**2) ** (1 / 3)
+        product = max(inputs, outputs) * min(inputs, outputs) ** 2
+        return math.cbrt(product) + 1.0
+    return math.cbrt(inputs * outputs**2)
 
 
 def qualifies(node: NodeView, rule: Rule = "auto") -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import singledispatch
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -95,7 +96,7 @@ def _check_empty(path: str, residual: Residual) -> None:
 
 
 @singledispatch
-def _apply(edit: Edit, arch: Architecture) -> Architecture:
+def _apply(edit: Edit, _arch: Architecture) -> Architecture:
     raise TypeError(f"not an edit: {edit!r}")
 
 
@@ -185,10 +186,10 @@ def _width_after(edit: Set, arch: Architecture, name: str) -> dict[str, int | No
     return {"width": None}
 
 
-def _set(edit: Set, model: Residual | object) -> object:
+def _set(edit: Set, model: Any) -> Any:
     """`model` with one key changed; the old value must be as the edit says."""
-    dumped = model.model_dump(mode="json", exclude_defaults=True)  # type: ignore[attr-defined]
-    fields = type(model).model_fields  # type: ignore[attr-defined]
+    dumped = model.model_dump(mode="json", exclude_defaults=True)
+    fields = type(model).model_fields
     if edit.key not in fields or edit.key in ("residual", "first", "second", "hidden", "width", "name", "op"):
         raise InputError(f"{edit.path}: {edit.key!r} cannot be set by an edit of this kind")
     if _set_field(model, edit.key, edit.old) != model:  # a default may be written or not
@@ -196,15 +197,15 @@ def _set(edit: Set, model: Residual | object) -> object:
     return _set_field(model, edit.key, edit.new)
 
 
-def _set_field(model: object, key: str, value: object) -> object:
+def _set_field(model: Any, key: str, value: object) -> Any:
     """A validated copy with one field changed; None takes the key away. Raises InputError."""
-    dumped = model.model_dump(mode="json", exclude_defaults=True)  # type: ignore[attr-defined]
+    dumped = model.model_dump(mode="json", exclude_defaults=True)
     dumped.pop(key, None)
-    if "op" in type(model).model_fields:  # type: ignore[attr-defined]
-        dumped["op"] = model.op  # type: ignore[attr-defined]
+    if "op" in type(model).model_fields:
+        dumped["op"] = model.op
     if value is not None:
         dumped[key] = value
     try:
-        return type(model).model_validate(dumped)  # type: ignore[attr-defined]
+        return type(model).model_validate(dumped)
     except ValidationError as error:
         raise InputError(f"{key} cannot be {value!r}: {error.errors()[0]['msg']}") from error

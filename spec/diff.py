@@ -240,5 +240,3 @@ def _assume(arch: Architecture, path: str, residual: Residual) -> Architecture:
     if _below(arch, path) is not None:
         return arch
     return change_node(arch, path, lambda node: update(node, residual=residual))
-
-

@@ -21,8 +21,6 @@ from nhnas.spec.upgrade import CURRENT, upgrade
 from nhnas.spec.verify import local_problems, problems, repeated_names
 from nhnas.spec.yaml_tree import MAX_BYTES, Mapping, UnsafeYaml, parse_yaml, plain
 
-_LAYER: TypeAdapter[Layer] = TypeAdapter(Layer)
-
 
 def _printable(name: str) -> str:
     if not name.strip() or not all(c.isprintable() for c in name):
@@ -37,9 +35,9 @@ class Spec(Architecture):
     name: Annotated[str, AfterValidator(_printable)]
     version: Annotated[int, Field(ge=0)] = 0
     state: Annotated[str, AfterValidator(lambda s: _state(s))] | None = None
-    data: Data = Data()
-    train: Train = Train()
-    search: Search = Search()
+    data: Data = Data.model_construct()
+    train: Train = Train.model_construct()
+    search: Search = Search.model_construct()
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def parse_document(text: bytes, path: Path | None = None) -> Document:
         name=spec.name,
         version=spec.version,
         state=spec.state,
-        architecture=Architecture(input=spec.input, net=spec.net),
+        architecture=Architecture.model_construct(input=spec.input, net=spec.net),
         data=spec.data,
         train=spec.train,
         search=spec.search,
@@ -104,19 +102,23 @@ def _state(state: str) -> str:
     return state
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Opening a pipe would else wait for its writer, for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _read(path: Path) -> bytes:
-    """All bytes of a regular file; not blocking, because opening a pipe would wait for ever."""
+    """All bytes of a regular file, and one more than the limit of a larger one."""
     file = shown(path, 300)
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
-            status = os.fstat(opened.fileno())
-            if stat.S_ISDIR(status.st_mode):
-                raise InputError(f"{file}: is a folder, not a spec file")
-            if not stat.S_ISREG(status.st_mode):
+        with open(path, "rb", opener=_open_at_once) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
                 raise InputError(f"{file}: is not a regular file")
             return opened.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; `nhnas init` writes one to start from") from None
+    except IsADirectoryError:
+        raise InputError(f"{file}: is a folder, not a spec file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{file}: cannot be read: {reason}") from None
@@ -174,9 +176,10 @@ def _about_layers(net: object) -> list[Finding]:
     layers = list(enumerate(net if isinstance(net, list) else ()))
     named = ((n, x["name"]) for n, x in layers if isinstance(x, dict) and isinstance(x.get("name"), str))
     every = list(repeated_names(named))
+    adapter: TypeAdapter[Layer] = TypeAdapter(Layer)
     for index, layer in layers:
         try:
-            every += local_problems(index, _LAYER.validate_python(layer))
+            every += local_problems(index, adapter.validate_python(layer))
         except ValidationError:
             continue
     return [Finding(problem.loc, problem.message) for problem in every]

@@ -1,4 +1,4 @@
-"""Edits of an architecture: frozen, small, in inverse pairs, each carrying what its inverse needs (DESIGN §5).
+"""Edits of an architecture: frozen, in inverse pairs, each carrying what its inverse needs (DESIGN §5).
 
 What an edit does to the architecture is in `nhnas.spec.apply`, to tensors in `nhnas.compiler.recipe`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from nhnas.spec.model import Frozen, Layer, Residual, Shortcut
 
@@ -164,7 +164,9 @@ Edit = (
     | Rename
     | Set
 )
-_ADAPTER: TypeAdapter[Edit] = TypeAdapter(Annotated[Edit, Field(discriminator="kind")])
+_ADAPTER: TypeAdapter[Edit] = TypeAdapter(
+    Annotated[Edit, Field(discriminator="kind")], config=ConfigDict(defer_build=True)
+)
 
 
 def edit_to_dict(edit: Edit) -> dict[str, Any]:

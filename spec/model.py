@@ -16,7 +16,7 @@ Act = Literal["relu", "gelu", "silu", "tanh"]
 MAX_SIZE = 1_000_000
 """Largest width, input or position count; beyond it a typing error is likelier than a network."""
 
-MAX_NAME = 1_000
+MAX_NAME = 50_000
 """Longest name of a layer, in characters."""
 
 
@@ -51,7 +51,8 @@ Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 class Frozen(BaseModel):
     """Base of all spec data: immutable, no unknown keys, no coercion, no NaN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # Validators are built when first used: reading a spec needs one of twenty, and start-up counts.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class ShortcutLeaf(Frozen):
@@ -86,8 +87,8 @@ class Residual(Frozen):
     dropout: Probability = 0.0
     fixed: bool = False
     scale: Annotated[int, AfterValidator(_scale)] = 1
-    first: Node = Field(default_factory=lambda: Node())
-    second: Node = Field(default_factory=lambda: Node())
+    first: Node = Field(default_factory=lambda: Node.model_construct())
+    second: Node = Field(default_factory=lambda: Node.model_construct())
 
 
 class _Named(Frozen):
@@ -177,6 +178,3 @@ class Architecture(Frozen):
 
 
 OPS = ("conv", "dense", "activation", "max_pool", "avg_pool", "global_avg_pool", "flatten", "dropout")
-
-for _model in (Node, Residual, Conv, Dense, Architecture):
-    _model.model_rebuild()

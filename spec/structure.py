@@ -156,7 +156,9 @@ def sites(arch: Architecture) -> dict[str, Site]:
         if not is_identity(layer):
             is_open = not layer.fixed and site_of(layer) != output
             neurons = view.writes.neurons
-            found[site_of(layer)] = Site(site_of(layer), neurons, layer.name, True, layer.fixed, is_open, True)
+            found[site_of(layer)] = Site(
+                site_of(layer), neurons, layer.name, True, layer.fixed, is_open, True
+            )
         for node in view.node.walk():
             if node.residual is not None:
                 found[node.hidden_site] = _hidden_site(node, node.residual)
@@ -175,7 +177,8 @@ def _layer_view(flow: Flow) -> LayerView:
         return LayerView(flow.index, layer, flow.reads, flow.writes, None)
     conv = isinstance(layer, Conv)
     inherited: tuple[int, Norm] = (3, "batch") if conv else (1, "none")
-    frame = _Frame(layer.op, layer.stride if conv else 1, flow.reads, flow.writes, *inherited)
+    stride = layer.stride if isinstance(layer, Conv) else 1
+    frame = _Frame(layer.op, stride, flow.reads, flow.writes, *inherited)
     return LayerView(flow.index, layer, flow.reads, flow.writes, _view(layer.name, layer, frame, True, True))
 
 

@@ -165,6 +165,7 @@ class _BoundedScanner(Scanner):
         super().fetch_flow_collection_start(*args, **kwargs)
 
 
+_NO_WORD = "a key is one word before a colon; `?` keys are not read"
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
 
@@ -220,6 +221,8 @@ class _Builder:
         values: dict[str, Tree] = {}
         while not isinstance(next_event := next(self._events), MappingEndEvent):
             key, name = self._key(next_event, depth)
+            if not event.flow_style and key.column != event.start_mark.column:
+                raise _refuse(next_event, _NO_WORD)
             if name in keys:
                 first = keys[name].line + 1
                 raise _refuse(next_event, f"the key {shown(name)} is here twice, first in line {first}")
@@ -230,7 +233,7 @@ class _Builder:
     def _key(self, event: Any, depth: int) -> tuple[Scalar, str]:
         key = self._node(event, depth)
         if not isinstance(key, Scalar) or key.style in ("|", ">") or self._explicit(key):
-            raise _refuse(event, "a key is one word before a colon; `?` keys are not read")
+            raise _refuse(event, _NO_WORD)
         if event.value == "<<" and not key.style:
             raise _refuse(event, "merge keys (<<) are not read; write the keys out")
         return key, event.value

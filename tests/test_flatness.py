@@ -10,19 +10,23 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from nhnas.trainer.flatness import Flatness, FlatnessSettings
 
-Curve = Callable[[np.ndarray], np.ndarray]
+Floats = NDArray[np.float64]
+Curve = Callable[[Floats], Floats]
+Verdict = tuple[str, float | None]
 
 SEEDS = 100
 
 
-def decay(epochs: np.ndarray, tau: float, floor: float = 1.0) -> np.ndarray:
+def decay(epochs: Floats, tau: float, floor: float = 1.0) -> Floats:
     """A loss that falls by 1, with time constant tau in epochs, to its floor."""
     return floor + np.exp(-epochs / tau)
 
 
-def flat(epochs: np.ndarray) -> np.ndarray:
+def flat(epochs: Floats) -> Floats:
     """A loss that does not fall."""
     return np.ones_like(epochs)
 
@@ -163,10 +167,13 @@ def test_the_verdict_is_that_of_the_formulas(
         for count in range(1, len(values) + 1)
         if (verdict := reference(settings, values[:count])) is not None
     )
-    assert expected == (watcher.batches, watcher.verdict)
+    count, (reason, a) = expected
+    said, _, found = (watcher.verdict or "").partition("=")
+    assert (count, reason) == (watcher.batches, said)
+    assert a == pytest.approx(float(found) if found else None, abs=0.02)
 
 
-def reference(settings: FlatnessSettings, values: list[float]) -> str | None:
+def reference(settings: FlatnessSettings, values: list[float]) -> Verdict | None:
     """The rule at the last of these losses, with loops, from all of them (module's docstring)."""
     per_epoch, n = settings.batches_per_epoch, len(values)
     q = max(per_epoch / 4, 20)
@@ -178,15 +185,15 @@ def reference(settings: FlatnessSettings, values: list[float]) -> str | None:
         verdict = reference_verdict(settings.mode, q, times, values)
         if verdict is not None:
             return verdict
-    return "max_epochs" if last else None
+    return ("max_epochs", None) if last else None
 
 
-def reference_verdict(mode: str, q: float, times: list[int], values: list[float]) -> str | None:
+def reference_verdict(mode: str, q: float, times: list[int], values: list[float]) -> Verdict | None:
     """The verdict on a curve with points at `times`."""
     averages = all_averages(values, 0.999 if mode == "authors" else math.exp(-1 / q), mode == "auto")
     curve = [averages[t - 1] for t in times]
     if mode == "auto" and within_noise(q, times, curve, values):
-        return "flat: within noise"
+        return "flat: within noise", None
     top = curve.index(max(curve))
     times, curve = times[top:], curve[top:]
     if (mode == "auto" and times[-1] - times[0] < 4 * q) or len(times) < 3:
@@ -198,7 +205,7 @@ def reference_verdict(mode: str, q: float, times: list[int], values: list[float]
         a = best_exponent(x, y, free_scale=False)
     else:
         a = best_exponent(x, curve, free_scale=True)
-    return f"flat: a={a:.2f}" if a < -5 else None
+    return ("flat: a", a) if a < -5 else None
 
 
 def within_noise(q: float, times: list[int], curve: list[float], values: list[float]) -> bool:
@@ -226,11 +233,12 @@ def all_averages(values: list[float], factor: float, unbiased: bool) -> list[flo
 
 
 def best_exponent(x: list[float], y: list[float], free_scale: bool) -> float:
-    """Least squares in a by trying every hundredth, then every 10,000th of one around the best."""
-    best = min((misfit(a / 10, x, y, free_scale), a / 10) for a in range(-600, 201))[1]
-    for step in (1e-2, 1e-3, 1e-4):
-        best = min((misfit(best + i * step, x, y, free_scale), best + i * step) for i in range(-12, 13))[1]
-    return best
+    """Least squares in a, in [-60, 20], by trying every half, then ever finer steps around the best."""
+    candidates = [a / 2 for a in range(-120, 41)]
+    for step in (0.05, 0.005, 0.0005):
+        best = min(candidates, key=lambda a: misfit(a, x, y, free_scale))
+        candidates = [min(max(best + i * step, -60.0), 20.0) for i in range(-12, 13)]
+    return min(candidates, key=lambda a: misfit(a, x, y, free_scale))
 
 
 def misfit(a: float, x: list[float], y: list[float], free_scale: bool) -> float:

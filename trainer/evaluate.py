@@ -1,4 +1,4 @@
-"""Loss and accuracy of a network on a split: the one function behind every figure that is saved (DESIGN §8)."""
+"""Loss and accuracy of a network on a split: the function behind every saved figure (DESIGN §8)."""
 
 from __future__ import annotations
 

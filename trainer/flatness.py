@@ -95,18 +95,20 @@ class Flatness:
         """Whether the loss has flattened, or the time is up."""
         return self.verdict is not None
 
+    def __post_init__(self) -> None:
+        # looked up here once, because `observe` runs at every batch; not part of the state
+        self._q = self.settings.q
+        self._spacing = max(1, round(self._q / POINTS_PER_Q))
+        self._last = self.settings.max_epochs * self.settings.batches_per_epoch
+        self._factor = AUTHORS_DECAY if self.settings.mode == "authors" else math.exp(-1.0 / self._q)
+
     def observe(self, loss: float) -> bool:
         """Take in the mean loss of one batch; True when the fit is over. Finite losses only."""
-        decay = self._decay()
-        if self.batches:
-            self.squares += (loss - self.previous) ** 2
-        self.batches += 1
-        self.previous = loss
-        self.smooth = decay * self.smooth + (1.0 - decay) * loss
-        self.weight = decay * self.weight + (1.0 - decay)
-        if self._is_point():
+        self._smooth_in(loss)
+        is_test = self._is_test()
+        if self.batches >= self._q / 2 and (is_test or self.batches % self._spacing == 0):
             self._note_point()
-        if self._is_test() or self.batches >= self.settings.max_epochs * self.settings.batches_per_epoch:
+        if is_test or self.batches >= self._last:
             self._judge()
         return self.should_stop
 
@@ -130,21 +132,20 @@ class Flatness:
         """The inverse of `to_json`, also after a trip through JSON text."""
         return cls(**{**state, "settings": FlatnessSettings(**state["settings"])})
 
-    def _decay(self) -> float:
-        if self.settings.mode == "authors":
-            # a first step of weight 1 makes the average start at the first loss
-            return AUTHORS_DECAY if self.batches else 0.0
-        return math.exp(-1.0 / self.settings.q)
+    def _smooth_in(self, loss: float) -> None:
+        keep = self._factor
+        if self.batches:
+            self.squares += (loss - self.previous) ** 2
+        elif self.settings.mode == "authors":
+            keep = 0.0  # their average starts at the first loss
+        self.batches += 1
+        self.previous = loss
+        self.smooth = keep * self.smooth + (1.0 - keep) * loss
+        self.weight = keep * self.weight + (1.0 - keep)
 
     def _is_test(self) -> bool:
-        """Whether the multiple n·q, rounded down, is now: the n-th test."""
-        q = self.settings.q
-        return math.ceil((self.batches + 1) / q) > math.ceil(self.batches / q)
-
-    def _is_point(self) -> bool:
-        q = self.settings.q
-        on_grid = self.batches % max(1, round(q / POINTS_PER_Q)) == 0
-        return self.batches >= q / 2 and (on_grid or self._is_test())
+        """Whether a multiple of q, rounded down, is now."""
+        return math.ceil((self.batches + 1) / self._q) > math.ceil(self.batches / self._q)
 
     def _note_point(self) -> None:
         self.times.append(self.batches)
@@ -164,7 +165,7 @@ class Flatness:
         if not authors and self._within_noise():
             return "flat: within noise"
         times, _ = self._from_maximum()
-        if not authors and times[-1] - times[0] < SHORTEST_CURVE * self.settings.q:
+        if not authors and times[-1] - times[0] < SHORTEST_CURVE * self._q:
             return None
         fit = self.fitted()
         return f"flat: a={fit.a:.2f}" if fit is not None and fit.a < FLAT else None
@@ -174,7 +175,7 @@ class Flatness:
         return np.array(self.times[start:], dtype=float), np.array(self.curve[start:], dtype=float)
 
     def _within_noise(self) -> bool:
-        times, curve, q = np.array(self.times, dtype=float), np.array(self.curve), self.settings.q
+        times, curve, q = np.array(self.times, dtype=float), np.array(self.curve), self._q
         error = self._standard_error() * np.sqrt(1.0 + 1.0 / np.tanh(times / (2.0 * q)))
         bound = 2.0 * min(max(self.batches / (3.0 * q), 1.0), 1.75)
         return not bool(np.any(curve - curve[-1] > bound * error))
@@ -182,13 +183,13 @@ class Flatness:
     def _standard_error(self) -> float:
         """Of the mean raw loss over 2q batches, from the differences of the last 2q batches or more."""
         first = len(self.times) - 1
-        while first > 0 and self.times[-1] - self.times[first] < 2.0 * self.settings.q:
+        while first > 0 and self.times[-1] - self.times[first] < 2.0 * self._q:
             first -= 1
         batches = self.times[-1] - self.times[first]
         if batches == 0:
             return 0.0
         variance = sum(self.noise[first + 1 :]) / batches / 2.0
-        return math.sqrt(variance / (2.0 * self.settings.q))
+        return math.sqrt(variance / (2.0 * self._q))
 
 
 def _fit(x: Floats, y: Floats, scale: float | None) -> FittedCurve:

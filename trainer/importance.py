@@ -63,7 +63,9 @@ class ImportanceMeter:
         if not sigma.requires_grad:
             return
         values = sigma.detach()
-        sigma.register_hook(lambda gradient: self._add(site, values, gradient, relu))
+        sigma.register_hook(  # type: ignore[no-untyped-call]  # torch gives it no types
+            lambda gradient: self._add(site, values, gradient, relu)
+        )
 
     def result(self) -> dict[str, Measured]:
         """A and B of every site seen since the last `reset`, in the order of their first gradients."""
@@ -141,7 +143,7 @@ def _in_cache(values: Tensor, gradient: Tensor) -> Iterable[tuple[Tensor, Tensor
     samples = max(1, CACHED * values.shape[0] // values.numel()) if values.numel() else 1
     if values.device.type != "cpu" or samples >= values.shape[0]:
         return [(values, gradient)]
-    return zip(values.split(samples), gradient.split(samples), strict=True)
+    return zip(torch.split(values, samples), torch.split(gradient, samples), strict=True)
 
 
 def _positive(values: Tensor, work: Tensor) -> Tensor:

@@ -15,13 +15,16 @@ from nhnas.trainer.engine import BatchResult, Engine
 class Phase(Protocol):
     """One stretch of training with its own learning rate, side effects and end."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What its records are called."""
+        ...
 
     def lr(self, done: int) -> float:
         """Rate of the next batch when `done` batches of the phase are behind."""
         ...
 
-    def after_batch(self, loss: float, done: int) -> None:
+    def after_batch(self, loss: float, done: int, /) -> None:
         """Called after every optimizer step."""
         ...
 
@@ -29,7 +32,7 @@ class Phase(Protocol):
         """Called at the end of every epoch; `complete` unless the phase ended inside it."""
         ...
 
-    def finished(self, done: int) -> bool:
+    def finished(self, done: int, /) -> bool:
         """Whether the phase is over."""
         ...
 

@@ -1,4 +1,4 @@
-"""How a command computes: chosen before its first batch, recorded, and the same when it goes on (DESIGN §7)."""
+"""How a command computes: chosen before its first batch, recorded, kept when it goes on (DESIGN §7)."""
 
 from __future__ import annotations
 

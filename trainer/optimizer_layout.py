@@ -83,7 +83,7 @@ class Layout:
         return (
             self.steps < self.limit
             and all(p.grad is g for p, g in zip(parameters, self.gradients, strict=True))
-            and self.addresses == [p.data_ptr() for p in parameters]
+            and self.addresses == _addresses(parameters, self.gradients)
         )
 
     def step(self, kernel: Kernel, lr: float) -> None:
@@ -112,10 +112,11 @@ def make_layout(slots: Sequence[Slot], betas: tuple[float, float] | None) -> Lay
         for slot in group:
             builder.add(slot)
         builders.append(builder)
+    gradients = [slot.parameter.grad for slot in slots]
     return Layout(
         slots=live,
-        gradients=[slot.parameter.grad for slot in slots],
-        addresses=[slot.parameter.data_ptr() for slot in slots],
+        gradients=gradients,
+        addresses=_addresses([slot.parameter for slot in slots], gradients),
         groups=[builder.finish() for builder in builders if not builder.is_empty()],
         limit=min((builder.steps_to_horizon() for builder in builders), default=math.inf),
     )
@@ -242,6 +243,11 @@ def rows_are_dense(tensor: Tensor) -> bool:
 def _horizon(betas: tuple[float, float] | None, dtype: torch.dtype) -> int:
     # The kernels compute in float32 at least.
     return 0 if betas is None else horizon(betas, min(torch.finfo(dtype).eps, 2.0**-23))
+
+
+def _addresses(parameters: Iterable[Tensor], gradients: Iterable[Tensor | None]) -> list[int]:
+    # A tensor may stay the same object and get other memory (`tensor.data = ...`).
+    return [tensor.data_ptr() for tensor in (*parameters, *gradients) if tensor is not None]
 
 
 def _kind(slot: Slot) -> str:

@@ -1,4 +1,4 @@
-"""The three kinds of training: fit until the loss is flat, fade what leaves, follow a schedule (DESIGN §6)."""
+"""The kinds of training: fit until the loss is flat, fade what leaves, follow a schedule (DESIGN §6)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ class Fit:
 
     name = "fit"
 
-    def __init__(self, network: Network, sites: frozenset[str], settings: FlatnessSettings, lr: float, warmup: float):
+    def __init__(
+        self, network: Network, sites: frozenset[str], settings: FlatnessSettings, lr: float, warmup: float
+    ):
         self._lr, self._warmup = lr, warmup
         self.flatness = Flatness(settings)
         self._meter, self._complete = ImportanceMeter(), ImportanceMeter()
@@ -40,7 +42,7 @@ class Fit:
         """Constant after a quadratic warm-up."""
         return warmed_up(self._lr, done, self._warmup)
 
-    def after_batch(self, loss: float, done: int) -> None:
+    def after_batch(self, loss: float, _done: int) -> None:
         """Watch the loss."""
         self.flatness.observe(loss)
 
@@ -50,7 +52,7 @@ class Fit:
             self._complete.load(self._meter.state())
         self._meter.reset()
 
-    def finished(self, done: int) -> bool:
+    def finished(self, _done: int) -> bool:
         """Whether the loss is flat, or max_epochs are over."""
         return self.flatness.should_stop
 
@@ -77,7 +79,7 @@ class Fade:
         """Constant after a quadratic warm-up."""
         return warmed_up(self._lr, done, self._warmup)
 
-    def after_batch(self, loss: float, done: int) -> None:
+    def after_batch(self, _loss: float, done: int) -> None:
         """Set all that fades for the progress so far."""
         self.fading.hold(done / self._fade if self._fade else 1.0)
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from nhnas.spec.model import Architecture, Conv, Dense, Layer, Node, Residual, ShortcutLeaf
+from nhnas.spec.model import Act, Architecture, Conv, Dense, Layer, Node, Residual, ShortcutLeaf
 from nhnas.spec.verify import verify
 
-ACTS = ("relu", "gelu", "silu", "tanh")
+ACTS: tuple[Act, ...] = ("relu", "gelu", "silu", "tanh")
 WIDTHS = (1, 2, 2, 3, 3, 4, 5, 6)
 LAYER_NAMES = ("train", "type", "weight", "forward", "a:b", "müll", "first", "residual", "hidden", "input")
 """Awkward on purpose: attributes of torch modules, words of paths, a colon, an umlaut."""
@@ -109,11 +109,16 @@ def _own_layer(
     width = (fixed or {}).get("width", rng.choice(WIDTHS))
     fields = _node_fields(rng, kind is Conv, depth=0, empty=rng.random() < 0.1)
     stride = 2 if kind is Conv and rng.random() < 0.25 else 1
-    if isinstance(fields.get("shortcut"), ShortcutLeaf) and stride == 1 and not place.flat and rng.random() < 0.5:
+    if (
+        isinstance(fields.get("shortcut"), ShortcutLeaf)
+        and stride == 1
+        and not place.flat
+        and rng.random() < 0.5
+    ):
         width = (fixed or {}).get("width", place.channels)
         born = "identity" if width == place.channels else None
         fields["shortcut"] = fields["shortcut"].model_copy(update={"init": born})
-    extra = {"stride": stride} if kind is Conv else {}
+    extra: dict[str, Any] = {"stride": stride} if kind is Conv else {}
     if place.size is not None:
         place.size = (place.size - 1) // stride + 1
     place.channels, place.flat = width, False

@@ -34,6 +34,10 @@ FORMS = (
     "four edits",
     "emptied",
 )
+KINDS = (
+    *("add_neurons", "remove_neurons", "promote", "collapse", "drop_shortcut"),
+    *("restore_shortcut", "insert_layer", "remove_layer", "rename", "set"),
+)
 LEAST_SHARE = 0.10
 
 
@@ -115,10 +119,13 @@ class Shares:
 
     cases: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    seeds: set[int] = field(default_factory=set)
+    required: tuple[str, ...] = FORMS
 
     def record(self, case: Case) -> None:
         """Count one case."""
         self.cases += 1
+        self.seeds.add(case.seed)
         self.counts.update(forms(case.arch, case.steps, case.edits))
         self.counts.update({edit.kind for edit in case.edits})
 
@@ -126,6 +133,21 @@ class Shares:
         """Fraction of the cases that cover `form`."""
         return self.counts[form] / max(self.cases, 1)
 
+    @property
+    def distinct(self) -> int:
+        """Number of different cases."""
+        return len(self.seeds)
+
+    def __add__(self, other: Shares) -> Shares:
+        return Shares(self.cases + other.cases, self.counts + other.counts, self.seeds | other.seeds)
+
 
 SHARES = Shares()
-"""Of the law that is running; `conftest.py` starts a new count for every test."""
+"""Of the law that is running; `conftest.py` begins a new count for every test."""
+
+
+def recorded(case: Case, kinds: tuple[str, ...] = ()) -> Case:
+    """Count a case of the running law and pass it on; its edits must be of all `kinds` often enough."""
+    SHARES.record(case)
+    SHARES.required = (*FORMS, *kinds)
+    return case

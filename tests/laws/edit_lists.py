@@ -21,7 +21,7 @@ from nhnas.spec.edits import (
     Set,
 )
 from nhnas.spec.errors import InputError
-from nhnas.spec.model import Architecture, Conv, Dense, Dropout, MaxPool, Node
+from nhnas.spec.model import Architecture, Conv, Dense, Dropout, Layer, MaxPool, Node
 from nhnas.spec.shapes import is_identity
 from nhnas.spec.structure import NodeView, nodes, sites, structure
 from tests.laws.architectures import ACTS, Place, random_identity, random_residual, weightless
@@ -32,7 +32,7 @@ Proposal = Callable[[Random, Architecture], tuple[Edit, ...]]
 def random_edits(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
     """One to eight edits of all kinds that fit `arch` one after another."""
     proposals = (
-        *(add, add, add_anywhere, remove, remove, empty, promote, collapse, drop, restore),
+        *(add, add, add_anywhere, remove, remove, empty, promote, collapse, drop, restore, restore),
         *(insert, insert, take_out, rename, setting, setting, leave_stream, grow_kernel),
     )
     return collect(rng, arch, proposals, rng.choice((1, 2, 3, 4, 5, 6)))
@@ -44,9 +44,7 @@ def exact_edits(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
     return collect(rng, arch, kinds, rng.choice((1, 2, 4, 5)))
 
 
-def collect(
-    rng: Random, arch: Architecture, proposals: tuple[Proposal, ...], count: int
-) -> tuple[Edit, ...]:
+def collect(rng: Random, arch: Architecture, proposals: tuple[Proposal, ...], count: int) -> tuple[Edit, ...]:
     """Proposals that fit until there are `count` edits or luck runs out."""
     edits: list[Edit] = []
     for _ in range(4 * count):
@@ -61,7 +59,7 @@ def collect(
     return tuple(edits)
 
 
-def fits(arch: Architecture, edits: Sequence[Edit]) -> bool:
+def fits(arch: Architecture, edits: Edit | Sequence[Edit]) -> bool:
     """True where the edits lead to a sound architecture."""
     try:
         apply(arch, edits)
@@ -154,7 +152,7 @@ def restore(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
     return (RestoreShortcut(path=rng.choice(able).path, leaf=True),)
 
 
-def insert(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
+def insert(rng: Random, arch: Architecture) -> tuple[InsertLayer, ...]:
     """A layer without weights or one that joins a stream; both fit nearly anywhere."""
     index = rng.randint(0, len(arch.net))
     flows = structure(arch)
@@ -169,12 +167,14 @@ def insert(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
 
 def insert_empty(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
     """An identity layer without a neuron."""
-    for edit in insert(rng, arch):
-        layer = edit.layer if isinstance(edit, InsertLayer) else None
-        if isinstance(layer, Conv | Dense) and layer.act is None:
-            if layer.residual is None or is_empty(layer.residual):
-                return (edit,)
-    return ()
+    return tuple(edit for edit in insert(rng, arch) if computes_nothing(edit.layer))
+
+
+def computes_nothing(layer: Layer) -> bool:
+    """True for an identity layer without neurons and activation."""
+    if not isinstance(layer, Conv | Dense) or layer.act is not None or not is_identity(layer):
+        return False
+    return layer.residual is None or is_empty(layer.residual)
 
 
 def take_out(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
@@ -222,7 +222,9 @@ def _node_settings(rng: Random, view: NodeView) -> Iterator[Edit]:
         yield set_key(view.residual, f"{view.path}.residual", "act", rng.choice(ACTS))
         yield set_key(view.residual, f"{view.path}.residual", "fixed", not view.residual.fixed)
     if view.leaf is not None:
-        yield set_key(view.node, view.path, "shortcut", rng.choice((None, {"norm": "none"}, {"norm": "batch"})))
+        yield set_key(
+            view.node, view.path, "shortcut", rng.choice((None, {"norm": "none"}, {"norm": "batch"}))
+        )
 
 
 def set_key(model: Any, path: str, key: str, new: Any) -> Set:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nhnas.compiler import build as build_module
 from nhnas.compiler.fade_plan import fade_plan
 from nhnas.compiler.network import Network
+from nhnas.compiler.network import Node as Inner
 from nhnas.spec.apply import apply
 from nhnas.spec.edits import DropShortcut, Edit, RemoveNeurons
 from nhnas.spec.model import Architecture
@@ -105,5 +106,5 @@ def without_dropout(network: Network) -> None:
     for module in network.modules():
         if isinstance(module, nn.Dropout | nn.Dropout2d):
             module.p = 0.0
-        if hasattr(module, "dropout"):
+        if isinstance(module, Inner) and module.first is not None:
             module.dropout = 0.0

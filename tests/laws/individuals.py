@@ -8,7 +8,7 @@ Legend: O outputs, I inputs (features), k kernel size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -104,7 +104,9 @@ def advance(world: World, before: Architecture, after: Architecture, edit: Edit)
     for leaf in leaves(after):
         old = world.leaves.get(_former(leaf.path, edit))
         ends = _ends(result, leaf)
-        known = _went_on(old, leaf, result) if old and old.ends == ends else _born(leaf, result, quiet(leaf.path))
+        known = (
+            _went_on(old, leaf, result) if old and old.ends == ends else _born(leaf, result, quiet(leaf.path))
+        )
         known.ends = ends
         result.leaves[leaf.path] = known
     for node in biases(after):
@@ -138,7 +140,7 @@ def _former(path: str, edit: Edit) -> str:
     return path
 
 
-def _quiet(before: Architecture, edit: Edit):  # type: ignore[no-untyped-def]
+def _quiet(before: Architecture, edit: Edit) -> Callable[[str], bool]:
     """Which leaves are born silent: a restored shortcut, and what writes a residual's first neurons' sum."""
     silent = ""
     if isinstance(edit, RestoreShortcut):

@@ -55,7 +55,8 @@ def _grow(work: Work) -> None:
     )
     present = {key: site.neurons for key, site in sites(work.arch).items()}
     edits = [
-        AddNeurons(site=key, at=tuple(range(present[key], present[key] + count))) for key, count in counts.items()
+        AddNeurons(site=key, at=tuple(range(present[key], present[key] + count)))
+        for key, count in counts.items()
     ]
     work.facts["added"] = counts
     work.edit(edits, "grow")
@@ -77,7 +78,10 @@ def _fit(work: Work) -> None:
     work.run(phase)
     work.facts["fit"] = phase.flatness.verdict
     measured = phase.measured()
-    values = {key: importance(measured[key].sensitivity, measured[key].positive) for key in _measured(work, measured)}
+    values = {
+        key: importance(measured[key].sensitivity, measured[key].positive)
+        for key in _measured(work, measured)
+    }
     work.exact = {**work.exact, "importance": {k: v.tolist() for k, v in scale(values, values).items()}}
 
 

@@ -1,0 +1,1 @@
+../../cli/search_step.py

@@ -18,7 +18,7 @@ from nhnas.interrupt import stop_requests
 from nhnas.report import Report, Silent
 from nhnas.search_step import run_step
 from nhnas.spec.document import Document, read_document
-from nhnas.spec.errors import InputError
+from nhnas.spec.errors import InputError, TrainingError
 from nhnas.trainer.phases import Follow
 from nhnas.work import PROBE_SAMPLES, Context, Work, begin, resume
 
@@ -43,21 +43,22 @@ class Request:
     """What the person asked for; two equal requests are the same command."""
 
     command: str
+    fresh: bool = False
     steps: int | None = None
     to: int | None = None
     epochs: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that were given."""
-        return {key: value for key, value in vars(self).items() if value is not None}
+        return {key: value for key, value in vars(self).items() if value is not None and value is not False}
 
 
 def step(spec: Path, to: int | None, options: Options, report: Report | None = None) -> list[Saved]:
     """One step of the search; nothing where version `to` is there already."""
-    version = current_version(read_document(spec))
+    version = _version_of(spec, options)
     if to is not None and not version <= to <= version + 1:
         raise InputError(f"{spec} is at version {version}: one step leads to {version + 1}, not to {to}")
-    return _train(spec, Request("step", to=to), options, run_step, report)
+    return _train(spec, Request("step", options.fresh, to=to), options, run_step, report)
 
 
 def run(
@@ -66,15 +67,16 @@ def run(
     """Several steps: `steps` more, or up to version `to`."""
     if (steps is None) == (to is None):
         raise InputError("run needs either --steps N or --to VERSION")
-    version = current_version(read_document(spec))
+    version = _version_of(spec, options)
     if to is not None and to < version:
         raise InputError(f"{spec} is at version {version} already, beyond {to}; check out the older one")
-    return _train(spec, Request("run", steps=steps, to=to), options, run_step, report)
+    return _train(spec, Request("run", options.fresh, steps=steps, to=to), options, run_step, report)
 
 
 def train(spec: Path, epochs: int, options: Options, report: Report | None = None) -> list[Saved]:
     """Train without changing the architecture, along `train.schedule`, and save a version."""
-    return _train(spec, Request("train", epochs=epochs), options, lambda work: _follow(work, epochs), report)
+    request = Request("train", options.fresh, epochs=epochs)
+    return _train(spec, request, options, lambda work: _follow(work, epochs), report)
 
 
 def _follow(work: Work, epochs: int) -> Saved:
@@ -82,6 +84,12 @@ def _follow(work: Work, epochs: int) -> Saved:
     total, warmup = epochs * work.batch_count, work.train.warmup * work.batch_count
     work.run(Follow(work.train, total, warmup))
     return save_version(work, work.exact)
+
+
+def _version_of(spec: Path, options: Options) -> int:
+    """The version that a command starts from: 0 where it starts untrained, whatever the file names."""
+    document = read_document(spec)
+    return 0 if options.fresh else current_version(document)
 
 
 def current_version(document: Document) -> int:
@@ -111,20 +119,22 @@ def _until_goal(context: Context, request: Request, work_on: Callable[[Work], Sa
     slot = _checked(read_slot(store, key), request, context)
     document = read_document(context.spec)
     version = _version_before(slot, document, context)
-    goal: dict[str, Any] = (
-        slot.goal if slot is not None else {"request": request.as_dict(), "to": _target(request, version)}
-    )
+    goal = _goal(request, version) if slot is None else slot.goal
     saved: list[Saved] = []
     while version < goal["to"]:
         if slot is not None and slot.data.get("stage") and not _is_committed(slot, document, context):
             context.report.say(f"continuing version {slot.data['version']} ({slot.data['stage']})")
             work = resume(context, slot)
         else:
-            base = load_base(document, context.spec, fresh=context.fresh and not saved)
+            base = load_base(document, context.spec, fresh=context.fresh and version == goal["from"])
             work = begin(context, base, goal, version + 1)
         slot = None
         context.report.say(f"{context.spec.name}: version {work.version}")
-        saved.append(work_on(work))
+        try:
+            saved.append(work_on(work))
+        except TrainingError:
+            _drop(work)
+            raise
         document = read_document(context.spec)
         if saved[-1].path != context.spec:
             break
@@ -142,8 +152,22 @@ def _version_before(slot: Slot | None, document: Document, context: Context) -> 
     return 0 if context.fresh and slot is None else current_version(document)
 
 
-def _target(request: Request, version: int) -> int:
-    return request.to if request.to is not None else version + (request.steps or 1)
+def _goal(request: Request, version: int) -> dict[str, Any]:
+    """What the slot remembers of a command that starts at `version`."""
+    to = version + (request.steps or 1) if request.to is None else request.to
+    return {"request": request.as_dict(), "from": version, "to": to}
+
+
+def _drop(work: Work) -> None:
+    """Forget a version that cannot be trained: continued, it would fail again, whatever the file says now.
+
+    A command that saved versions before still knows how far it was to go.
+    """
+    store, key = store_folder(work.context.spec), spec_key(work.context.spec)
+    if work.version == work.goal["from"] + 1:
+        clear_slot(store, key)
+    else:
+        write_slot(store, key, work.goal, {}, {"file_state": work.document.state})
 
 
 def _checked(slot: Slot | None, request: Request, context: Context) -> Slot | None:
@@ -151,13 +175,9 @@ def _checked(slot: Slot | None, request: Request, context: Context) -> Slot | No
     if slot is None:
         return None
     asked = slot.goal["request"]
-    same = asked == request.as_dict() or (
-        request.command == asked["command"] == "step" and request.to in (None, slot.goal["to"])
-    )
-    if not same:
-        words = " ".join(
-            [f"nhnas {asked['command']}", *(f"--{k} {v}" for k, v in asked.items() if k != "command")]
-        )
+    if not _is_same(request, asked, slot.goal["to"]):
+        options = [f" --{k}" if v is True else f" --{k} {v}" for k, v in asked.items() if k != "command"]
+        words = f"nhnas {asked['command']}{''.join(options)}"
         raise InputError(
             f"{context.spec}: `{words}` was interrupted; go on with the same command, or --discard it"
         )
@@ -168,6 +188,13 @@ def _checked(slot: Slot | None, request: Request, context: Context) -> Slot | No
             f"now names {document.state}; put it back, or drop the interrupted command with --discard"
         )
     return slot
+
+
+def _is_same(request: Request, asked: dict[str, Any], to: int) -> bool:
+    """Whether it is the command that was interrupted; a step may name its version or not."""
+    if request.command == asked["command"] == "step":
+        return request.fresh == asked.get("fresh", False) and request.to in (None, to)
+    return asked == request.as_dict()
 
 
 def _is_committed(slot: Slot, document: Document, context: Context) -> bool:

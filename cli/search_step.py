@@ -76,6 +76,7 @@ def _fit(work: Work) -> None:
     if work.saved is not None:
         phase.load(*work.saved)
     work.run(phase)
+    phase.close()
     work.facts["fit"] = phase.flatness.verdict
     measured = phase.measured()
     values = {
@@ -116,6 +117,8 @@ def _fade(work: Work) -> None:
     fading = Fading(work.engine.network.tensors(), plan.columns, plan.rows, plan.whole, initial)
     search, epoch = work.search, work.batch_count
     fade, settle = search.fade_epochs * epoch, search.settle_epochs * epoch
+    if not fade:
+        fading.hold(1.0)
     if fade + settle:
         work.run(Fade(fading, fade, settle, work.train.lr, work.train.warmup * epoch))
     fading.hold(1.0)
@@ -124,7 +127,9 @@ def _fade(work: Work) -> None:
 def _remove(work: Work) -> None:
     """Take out what has faded: the function stays as it is."""
     leavers = work.facts["leavers"]
-    edits = [RemoveNeurons(site=key, at=tuple(at)) for key, at in reversed(leavers.items())]
+    # in the order of the file, since facts that come back from the slot are sorted by name
+    inside_first = [key for key in reversed(sites(work.arch)) if key in leavers]
+    edits = [RemoveNeurons(site=key, at=tuple(leavers[key])) for key in inside_first]
     work.edit(edits, "remove")
 
 

@@ -115,7 +115,12 @@ class Work:
         return outputs_of(self.engine.network, self.dataset, self.dataset.test, self.context.probe_samples)
 
     def note_change(self, stage: str, before: Tensor, after: Tensor) -> None:
-        """Record how far edits moved the outputs [N, O], and how many predictions."""
+        """Record how far edits moved the outputs [N, O], and how many predictions.
+
+        A person may give the last layer another width: then there is nothing to compare.
+        """
+        if before.shape != after.shape:
+            return
         changed = int((before.argmax(1) != after.argmax(1)).sum()) if self.dataset.is_classification else 0
         largest = float((before - after).abs().max())
         record = {"stage": stage, "max_change": largest, "changed": changed, "samples": len(before)}

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nhnas.compiler.files import one_line
 from nhnas.spec.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def canonical_json(value: object) -> bytes:
@@ -41,34 +36,6 @@ def parse_canonical(data: bytes, where: Path) -> Any:
     except ValueError as error:
         reason = f"not JSON ({one_line(error)})"
     raise InputError(f"{one_line(where)}: {reason}")
-
-
-def snapshot_id(
-    parent: str | None,
-    version: int,
-    architecture: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    exact: Mapping[str, Any],
-) -> str:
-    """'s' and 16 hex digits of SHA-256 over all that a snapshot's future depends on (DESIGN §7).
-
-    `architecture` is the canonical `net` and `input`; `tensors` all of them, of any shape and device;
-    `exact` the part of the state that must be continued exactly. Every piece is preceded by its
-    length, so no two different inputs feed the hash the same bytes.
-    """
-    from nhnas.compiler.tensors_file import dtype_name, raw_bytes  # torch takes a second to import
-
-    head = {"parent": parent, "version": version, "architecture": architecture, "exact": exact}
-    digest = hashlib.sha256()
-    for piece in (b"nhnas snapshot 1", canonical_json(head)):
-        digest.update(len(piece).to_bytes(8, "little") + piece)
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        data = raw_bytes(tensor)
-        label = canonical_json([name, dtype_name(tensor), list(tensor.shape), data.nbytes])
-        digest.update(len(label).to_bytes(8, "little") + label)
-        digest.update(data)
-    return "s" + digest.hexdigest()[:16]
 
 
 def _check_keys(value: object, where: str) -> None:

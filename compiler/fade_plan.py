@@ -46,7 +46,8 @@ def fade_plan(arch: Architecture, leavers: Leavers) -> FadePlan:
 
     Where a residual empties, its columns stay and the norm weight and bias of every leaf that
     writes the node's output from it fade instead (without norm: the weight): a batch norm would
-    scale fading columns back up and leave a constant.
+    scale fading columns back up and leave a constant. A residual inside it goes unheard with it, so
+    there nothing fades, and what it feeds is held still.
     """
     emptied = {
         n.hidden_site: n for n in nodes(arch) if n.hidden and len(leavers.get(n.hidden_site, ())) == n.hidden
@@ -63,8 +64,13 @@ def fade_plan(arch: Architecture, leavers: Leavers) -> FadePlan:
     for node in biases(arch):
         if leavers.get(node.writes.site):
             rows[f"{node.path}.bias"] = tuple(leavers[node.writes.site])
-    whole = [name for node in emptied.values() for name in _gains(node)]
+    outermost = [node for node in emptied.values() if not any(_is_inside(node, x) for x in emptied.values())]
+    whole = [name for node in outermost for name in _gains(node)]
     return FadePlan(columns, rows, tuple(dict.fromkeys(whole)))
+
+
+def _is_inside(node: NodeView, outer: NodeView) -> bool:
+    return node.path.startswith(f"{outer.path}.")
 
 
 def _features(leaf: Leaf, neurons: Sequence[int]) -> tuple[int, ...]:

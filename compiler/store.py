@@ -13,11 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
-from nhnas.compiler.canonical import snapshot_id
 from nhnas.compiler.files import one_line
 from nhnas.compiler.history import ADVICE, existing_folder, is_state, parse_info, small_files
 from nhnas.compiler.place import create_store, snapshot_folder, store_folder
 from nhnas.compiler.sealed import read_sealed, write_sealed
+from nhnas.compiler.snapshot_id import snapshot_id
 from nhnas.compiler.tensors_file import decode_tensors, encode_tensors
 from nhnas.spec.errors import InputError
 

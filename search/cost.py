@@ -1,24 +1,34 @@
-"""What one neuron of a site costs: parameters or multiply-accumulates, its rows and its columns."""
+"""What one neuron of a site costs: the parameters, or multiply-accumulates, that would go with it."""
 
 from __future__ import annotations
 
+from collections import Counter
+from math import prod
 from typing import Literal
 
-from nhnas.spec.measure import leaf_macs, leaf_parameters
 from nhnas.spec.model import Architecture
-from nhnas.spec.structure import Leaf, leaves, sites
+from nhnas.spec.structure import Leaf, biases, leaves, sites
 
 
 def neuron_costs(arch: Architecture, unit: Literal["params", "macs"]) -> dict[str, float]:
-    """Cost per neuron of every site: its share of each leaf that writes or reads the site."""
-    costs = dict.fromkeys(sites(arch), 0.0)
+    """Cost per neuron of every site; 0 where it holds none.
+
+    Its row and its columns in every leaf that writes or reads the site, and with `params` its entries
+    of norms and bias. A leaf that does both, as inside a stream, counts the crossing once.
+    """
+    costs: Counter[str] = Counter()
     for leaf in leaves(arch):
-        cost = _leaf_cost(leaf, unit)
-        for port in (leaf.writes, leaf.reads):
-            if port.site in costs and port.neurons:
-                costs[port.site] += cost / port.neurons
-    return costs
+        cell, per = _cell_cost(leaf, unit), leaf.reads.columns
+        crossing = per if leaf.writes.site == leaf.reads.site else 0
+        costs[leaf.writes.site] += (leaf.reads.features - crossing) * cell
+        costs[leaf.reads.site] += leaf.writes.neurons * per * cell
+    if unit == "params":
+        costs.update(leaf.writes.site for leaf in leaves(arch) for _ in range(2) if leaf.norm == "batch")
+        costs.update(node.writes.site for node in biases(arch))
+    return {key: float(costs[key]) for key in sites(arch)}
 
 
-def _leaf_cost(leaf: Leaf, unit: Literal["params", "macs"]) -> int:
-    return leaf_parameters(leaf) if unit == "params" else leaf_macs(leaf)
+def _cell_cost(leaf: Leaf, unit: Literal["params", "macs"]) -> int:
+    """Cost of the connection between one input and one output of a leaf: k·k, at each position."""
+    kernel = leaf.kernel**2 if leaf.op == "conv" else 1
+    return kernel * (prod(leaf.writes.map or ()) if unit == "macs" else 1)

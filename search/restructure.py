@@ -6,7 +6,6 @@ enough for its two matrices to profit from neurons of their own; an empty residu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -18,17 +17,15 @@ from nhnas.spec.structure import NodeView, structure
 Rule = Literal["auto", "authors"]
 
 
-def promotion_size(inputs: int, outputs: int, rule: Rule = "auto") -> float:
-    """Hidden neurons above which a residual qualifies; `authors` as in their code."""
-    if rule == "authors":
-        product = max(inputs, outputs) * min(inputs, outputs) ** 2
-        return math.cbrt(product) + 1.0
-    return math.cbrt(inputs * outputs**2)
-
-
 def qualifies(node: NodeView, rule: Rule = "auto") -> bool:
-    """True where the node's residual is wide enough for residuals inside it."""
-    return node.hidden > promotion_size(node.reads.features, node.writes.features, rule)
+    """True where the node's residual is wide enough for residuals inside it; `authors` as in their code.
+
+    Compared as cubes: where I = O the rule reads H > I, and a cube root is often off by a bit.
+    """
+    hidden, inputs, outputs = node.hidden, node.reads.features, node.writes.features
+    if rule == "authors":
+        return (hidden - 1) ** 3 > max(inputs, outputs) * min(inputs, outputs) ** 2
+    return hidden**3 > inputs * outputs**2
 
 
 def restructure(arch: Architecture, rule: Rule = "auto") -> tuple[Edit, ...]:

@@ -171,7 +171,10 @@ _ADAPTER: TypeAdapter[Edit] = TypeAdapter(
 
 def edit_to_dict(edit: Edit) -> dict[str, Any]:
     """An edit as plain JSON data; defaults are left out, `kind` comes first."""
-    return {"kind": edit.kind, **edit.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})}
+    data = {"kind": edit.kind, **edit.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})}
+    if isinstance(edit, InsertLayer | RemoveLayer):  # `op` has a default, but tells the layers apart
+        data["layer"] = {"op": edit.layer.op, **data["layer"]}
+    return data
 
 
 def edit_from_dict(data: dict[str, Any]) -> Edit:

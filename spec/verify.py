@@ -64,8 +64,8 @@ def _identity_start(flow: Flow) -> Iterator[Problem]:
     if not isinstance(own, ShortcutLeaf) or own.init is None:
         return
     strided = isinstance(layer, Conv) and layer.stride != 1
-    if strided or flow.reads.features != flow.writes.features:
-        message = "init: identity needs stride 1 and as many outputs as inputs"
+    if strided or flow.reads.columns > 1:
+        message = "init: identity needs stride 1 and neurons that are not flattened"
         yield Problem(("net", flow.index, "shortcut", "init"), message)
 
 

@@ -30,7 +30,8 @@ class Fit:
         self._lr, self._warmup = lr, warmup
         self.flatness = Flatness(settings)
         self._meter, self._complete = ImportanceMeter(), ImportanceMeter()
-        network.probe.observer, network.probe.sites = self._meter.observe, sites
+        self._probe = network.probe
+        self._probe.observer, self._probe.sites = self._meter.observe, sites
 
     def load(self, data: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Go on from what `state` gave."""
@@ -60,6 +61,10 @@ class Fit:
         """Flatness as numbers; both measurements as tensors."""
         tensors = {METER: self._meter.state(), COMPLETE: self._complete.state()}
         return {"flatness": self.flatness.to_json()}, tensors
+
+    def close(self) -> None:
+        """Stop looking at the network: what comes next need not pay for it."""
+        self._probe.observer = None
 
     def measured(self) -> dict[str, Measured]:
         """Sensitivity and share of positive activations, by site, of the last complete epoch."""

@@ -97,7 +97,10 @@ def add(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
 
 def add_anywhere(rng: Random, arch: Architecture) -> tuple[AddNeurons, ...]:
     """New neurons anywhere in a site."""
-    site, count = rng.choice(list(sites(arch).values())), rng.choice((1, 1, 2, 3))
+    found = list(sites(arch).values())
+    if not found:  # identities alone, which all belong to the data's stream
+        return ()
+    site, count = rng.choice(found), rng.choice((1, 1, 2, 3))
     return (AddNeurons(site=site.key, at=positions(rng, site.neurons + count, count)),)
 
 

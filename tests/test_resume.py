@@ -1,0 +1,231 @@
+"""A command stopped at any batch and started again ends in the same bytes as one that was never stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+
+from nhnas import command
+from nhnas.commit import Saved
+from nhnas.compiler.slot import read_slot
+from nhnas.report import Report
+from nhnas.spec.document import read_document
+from nhnas.spec.errors import Interrupted
+from tests import tiny
+
+Command = Callable[[Path, Report], list[Saved]]
+
+OPTIMIZERS = ("adam", "adamw, weight_decay: 0.02", "sgd, momentum: 0.9, weight_decay: 0.01")
+
+
+def run_two(spec: Path, report: Report) -> list[Saved]:
+    """`nhnas run --steps 2`."""
+    return tiny.run(spec, report, steps=2)
+
+
+def train_two(spec: Path, report: Report) -> list[Saved]:
+    """`nhnas train --epochs 2`."""
+    return tiny.train(spec, report, epochs=2)
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk: no test here cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def prepared(folder: Path, text: str, versions: int) -> Path:
+    """A spec that is at a version from which the next step has edits of many kinds."""
+    spec = tiny.make(folder / "start", text)
+    for _ in range(versions):
+        tiny.step(spec)
+    return spec
+
+
+def copied(spec: Path, name: str) -> Path:
+    """The same spec, data and store in a folder of its own."""
+    target = spec.parent.with_name(name)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(spec.parent, target)
+    return target / spec.name
+
+
+def stopped(action: Command, spec: Path, report: tiny.Counting) -> bool:
+    """Run until the report's signal stops the command; False where it was over before."""
+    code = 0
+    try:
+        action(spec, report)
+    except Interrupted as stop:
+        code = stop.exit_code
+    assert code in (0, 128 + signal.SIGTERM)
+    return code != 0
+
+
+def check_every_batch(action: Command, spec: Path, every: int = 1) -> None:
+    """Stop at the batches 1, 1 + every, … of a command; each time the end is that of the whole one."""
+    whole, counting = copied(spec, "whole"), tiny.Counting()
+    action(whole, counting)
+    expected = tiny.outcome(whole)
+    for batch in range(1, counting.batches + 1, every):
+        again = copied(spec, "stopped")
+        first, second = tiny.Counting(batch=batch), tiny.Counting()
+        assert stopped(action, again, first)
+        action(again, second)
+        assert counting.batches == first.batches + second.batches, f"stopped at batch {batch}"
+        assert expected == tiny.outcome(again), f"stopped at batch {batch}"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_step_stopped_at_any_batch(optimizer: str, tmp_path: Path) -> None:
+    """Points in the plane: weights, moments, metrics, edits and file are those of the whole step."""
+    text = tiny.DENSE.replace("train: {", f"train: {{optimizer: {optimizer}, ")
+    check_every_batch(tiny.step, prepared(tmp_path, text, 3))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[:2])
+def test_a_step_on_images_stopped_at_any_batch(optimizer: str, tmp_path: Path) -> None:
+    """Batch norm, dropout and augmented images go on where they were, too."""
+    text = tiny.CONV.replace("train: {", f"train: {{optimizer: {optimizer}, ")
+    check_every_batch(tiny.step, prepared(tmp_path, text, 2))
+
+
+def test_the_first_step_stopped_at_any_batch(tmp_path: Path) -> None:
+    """An untrained file, no store yet."""
+    check_every_batch(tiny.step, prepared(tmp_path, tiny.DENSE, 0))
+
+
+def test_a_run_stopped_at_any_batch(tmp_path: Path) -> None:
+    """`run --steps 2` does the rest, no more."""
+    check_every_batch(run_two, prepared(tmp_path, tiny.DENSE, 1))
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
+def test_a_training_stopped_at_any_batch(schedule: str, tmp_path: Path) -> None:
+    """`train --epochs 2` goes on at the same place of its schedule."""
+    text = tiny.CONV.replace("train: {", f"train: {{optimizer: sgd, schedule: {schedule}, ")
+    check_every_batch(train_two, prepared(tmp_path, text, 1))
+
+
+def test_a_hand_edit_survives_the_stop(tmp_path: Path) -> None:
+    """Neurons that a person gave and took are in the snapshot as if nothing had happened."""
+    spec = prepared(tmp_path, tiny.DENSE, 1)
+    hidden = read_document(spec).architecture.net[0].residual.hidden  # type: ignore[union-attr]
+    tiny.edit(spec, f"hidden: {hidden}", f"hidden: {hidden + 2}")
+    check_every_batch(tiny.step, spec, every=4)
+
+
+def test_stopped_again_and_again(tmp_path: Path) -> None:
+    """Stopped after every single batch, a run of two steps still ends in the same bytes."""
+    spec = prepared(tmp_path, tiny.DENSE, 2)
+    whole, again = copied(spec, "whole"), copied(spec, "stopped")
+    run_two(whole, tiny.Counting())
+    stops = 0
+    while stopped(run_two, again, tiny.Counting(batch=1)):
+        stops += 1
+    assert 24 >= stops >= 16
+    assert tiny.outcome(whole) == tiny.outcome(again)
+
+
+def test_stopped_between_the_batches(tmp_path: Path) -> None:
+    """A signal that comes while the command chooses, edits or saves is obeyed at the next batch."""
+    spec = prepared(tmp_path, tiny.DENSE, 2)
+    whole, counting = copied(spec, "whole"), tiny.Counting()
+    run_two(whole, counting)
+    for line in range(1, len(counting.lines) + 1):
+        again = copied(spec, "stopped")
+        if stopped(run_two, again, tiny.Counting(line=line)):
+            assert read_slot(again.parent / ".nhnas", "spec.yaml") is not None
+            run_two(again, tiny.Counting())
+        assert tiny.outcome(whole) == tiny.outcome(again), counting.lines[line - 1]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("at", ["write_slot", "load_base"])
+def test_a_run_killed_between_two_steps(
+    at: str, fresh: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after a version was saved and before the next one began, it does the rest, no more."""
+    spec = prepared(tmp_path, tiny.DENSE, 1)
+    whole, again = copied(spec, "whole"), copied(spec, "stopped")
+    expected = [saved.state for saved in tiny.run(whole, steps=3, fresh=fresh)]
+    with monkeypatch.context() as patch:
+        patch.setattr(f"nhnas.command.{at}", killer(getattr(command, at), call={"write_slot": 1}.get(at, 2)))
+        with pytest.raises(KeyboardInterrupt):
+            tiny.run(again, steps=3, fresh=fresh)
+    assert expected[1:] == [saved.state for saved in tiny.run(again, steps=3, fresh=fresh)]
+    assert tiny.outcome(whole) == tiny.outcome(again)
+
+
+def killer(function: Callable[..., object], call: int) -> Callable[..., object]:
+    """The function, but its call of that number ends the command there and then."""
+    left = [call]
+
+    def dying(*arguments: object, **named: object) -> object:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return function(*arguments, **named)
+
+    return dying
+
+
+LONG = tiny.DENSE.replace("max_epochs: 2", "min_epochs: 60, max_epochs: 60")
+"""200 batches a step."""
+
+
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    """kill -9 at random moments, each time on top of the one before, and the end is the same."""
+    spec = prepared(tmp_path, LONG, 0)
+    whole, again = copied(spec, "whole"), copied(spec, "stopped")
+    tiny.run(whole, to=3)
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["tests.tiny"])
+    delay, kills = random.Random(5), 0
+    for turn in range(100):
+        process = server.Process(target=run_to_three, args=(again,))
+        process.start()
+        process.join(delay.uniform(0.1, 0.4) + turn / 50)  # a slow machine gets on, too
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        if process.exitcode == 0:
+            break
+    assert kills >= 2
+    assert tiny.outcome(whole) == tiny.outcome(again)
+
+
+def run_to_three(spec: Path) -> None:
+    """What the processes do that are killed."""
+    tiny.run(spec, to=3)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_command_says_so_and_goes_on(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """Ctrl-C and SIGTERM end the command with their own codes and one line; it goes on to the same id."""
+    spec = prepared(tmp_path, LONG, 0)
+    whole, again = copied(spec, "whole"), copied(spec, "stopped")
+    expected = tiny.step(whole)[0]
+    words = [sys.executable, "-m", "nhnas", "step", "spec.yaml"]
+    with subprocess.Popen(words, cwd=again.parent, stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "epoch" in line:
+                process.send_signal(number)
+                break
+        error = process.communicate()[1]
+    assert code == process.returncode
+    assert "stopped; all is saved, and the same command goes on from here\n" == error
+    assert again.read_text() == spec.read_text()
+    done = subprocess.run(words, cwd=again.parent, capture_output=True, text=True, check=True)
+    assert f"version 1 ({expected.state}) in spec.yaml" in done.stdout
+    assert tiny.outcome(whole) == tiny.outcome(again)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nhnas.base import Base, carry_sites
@@ -23,11 +24,13 @@ from nhnas.spec.edits import Edit, edit_to_dict
 from nhnas.spec.model import Architecture
 from nhnas.spec.schedule import settings_at
 from nhnas.spec.structure import structure
+from nhnas.trainer.batches import ordered_batches
 from nhnas.trainer.dataset import Dataset
 from nhnas.trainer.datasets import check_fits, load_dataset
 from nhnas.trainer.engine import Engine
 from nhnas.trainer.evaluate import outputs_of
 from nhnas.trainer.loop import Hooks, Phase, Progress, run_phase
+from nhnas.trainer.memory_format import measured
 from nhnas.trainer.numerics import Numerics, choose_numerics, use_numerics
 
 WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
@@ -207,6 +210,12 @@ def output_size(arch: Architecture) -> int:
     return structure(arch)[-1].writes.features
 
 
+def sample_batch(dataset: Dataset, batch: int) -> Tensor:
+    """The first training batch [B, *input] as it is evaluated, to measure with."""
+    first = dataset.train.take(torch.arange(min(batch, len(dataset.train))))
+    return next(iter(ordered_batches(first, batch, dataset.mean, dataset.std, "cpu"))).inputs
+
+
 def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> Work:
     """Fresh work on the version after `base`."""
     document = base.document
@@ -215,6 +224,7 @@ def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> W
     use_numerics(numerics)
     train = settings_of(document, base.exact["epochs"])[1]
     network = build(document.architecture, base.weights, device=numerics.device)
+    numerics = measured(numerics, network, sample_batch(dataset, train.batch))
     engine = make_engine(document, train, network, dataset, version, numerics, base.optimizer)
     work = Work(
         context, goal, document, version, base.state, document.architecture, engine, dataset, base.exact

@@ -1,4 +1,4 @@
-"""Canonical JSON, and the identity of a snapshot: a hash over all that its future depends on."""
+"""Canonical JSON: the one text of a value, so that it can be hashed and compared."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Engine:
         numerics: Numerics,
         moments: dict[str, Tensor] | None = None,
     ) -> None:
-        self.network = network.to(numerics.device)
+        self.network: Network = network.to(numerics.device, memory_format=numerics.torch_format)  # type: ignore[call-overload]
         self.optimizer = fresh_or_loaded(network, train, moments or {})
         self.dataset, self.train, self.augment = dataset, train, augment
         self.version, self.numerics = version, numerics
@@ -92,8 +92,11 @@ class Engine:
         """One optimizer step; raises TrainingError where the loss is not finite."""
         if self._random:
             torch.manual_seed(int(key_of(self.train.seed, self.version, epoch, batch.index)) >> 1)
+        inputs = batch.inputs
+        if inputs.dim() == 4:
+            inputs = inputs.to(memory_format=self.numerics.torch_format)
         with autocast(self.numerics):
-            outputs = self.network(batch.inputs)
+            outputs = self.network(inputs)
         outputs = outputs.float()
         loss = loss_of(outputs, batch.targets, self.train, self.train.label_smoothing)
         self.optimizer.zero_grad()

@@ -20,6 +20,12 @@ class Numerics:
     precision: Literal["float32", "bfloat16"]
     threads: int
     deterministic: bool
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+
+    @property
+    def torch_format(self) -> torch.memory_format:
+        """What `Module.to` and `Tensor.to` take; maps only, matrices have no choice."""
+        return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON data."""

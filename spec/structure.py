@@ -166,9 +166,15 @@ def sites(arch: Architecture) -> dict[str, Site]:
 
 
 def _hidden_site(node: NodeView, residual: Residual) -> Site:
-    keep_one = node.node.shortcut is False
+    inside = (n for child in (node.first, node.second) if child is not None for n in child.walk())
+    keep_one = node.node.shortcut is False or any(_holds_on(n) for n in inside)
     is_open = node.live and not residual.fixed
     return Site(node.hidden_site, residual.hidden, node.path, False, residual.fixed, is_open, keep_one)
+
+
+def _holds_on(node: NodeView) -> bool:
+    """Whether the node's neurons cannot go, and so neither can all those of a residual around it."""
+    return node.node.shortcut is False or (node.residual is not None and node.residual.fixed and node.hidden > 0)
 
 
 def _layer_view(flow: Flow) -> LayerView:

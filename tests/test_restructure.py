@@ -63,16 +63,15 @@ def random_node(rng: Random, depth: int, empty: bool) -> dict[str, Any]:
     return {"residual": residual}
 
 
-def features_before(arch: Architecture) -> Iterator[tuple[str, int, int]]:
-    """Name, inputs and outputs of each chain node, from the sizes of its tensors in PyTorch's convention."""
+def ends_of_layers(arch: Architecture) -> Iterator[tuple[str, int, int]]:
+    """Name, inputs and outputs of each chain node; behind a flatten a channel is as many inputs as pixels."""
+    pixels = 1
     for view in structure(arch):
         if view.node is not None:
-            pixels = 1
-            for before in structure(arch)[: view.index]:
-                flat = before.layer.op == "flatten" and before.reads.map is not None
-                pixels = before.reads.map[0] * before.reads.map[1] if flat and before.reads.map else pixels
-                pixels = 1 if before.node is not None else pixels
             yield view.layer.name, view.reads.neurons * pixels, view.writes.neurons
+            pixels = 1
+        elif view.layer.op == "flatten" and view.reads.map is not None:
+            pixels = view.reads.map[0] * view.reads.map[1]
 
 
 def paths_below(arch: Architecture, path: str) -> Iterator[str]:
@@ -102,7 +101,7 @@ def expected(arch: Architecture, rule: Rule) -> Found:
     found: Found = []
     ends: dict[str, tuple[int, int]] = {}
     gone: list[str] = []
-    for layer, inputs, outputs in features_before(arch):
+    for layer, inputs, outputs in ends_of_layers(arch):
         for path in paths_below(arch, layer):
             parent, _, slot = path.rpartition(".")
             if not parent:

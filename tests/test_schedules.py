@@ -49,9 +49,9 @@ def test_cosine_is_warmed_up() -> None:
 
 
 def test_onecycle() -> None:
-    """Over ten batches it rises along half a cosine to the full rate at the fourth, then falls to 0."""
+    """Over ten batches: from a 25th along half a cosine to the full rate at the fourth, then down to 0."""
     rates = [scheduled("onecycle", 4.0, done, 10, 5.0) for done in range(11)]
-    rise = [2 * (1 - math.cos(math.pi * k / 3)) for k in range(3)]
+    rise = [0.16 + 1.92 * (1 - math.cos(math.pi * k / 3)) for k in range(3)]
     fall = [2 * (1 + math.cos(math.pi * k / 7)) for k in range(8)]
     assert pytest.approx([*rise, *fall], abs=1e-12) == rates
 

@@ -17,13 +17,16 @@ def faded(
     """Copies of `tensors` in which nothing that leaves is heard any more.
 
     Outgoing columns are 0. Where a residual empties its columns stay, and what writes its node's output
-    from it is silenced instead.
+    from it is silenced instead; what empties inside it is unheard already, and held as it is.
     """
     result = {name: tensor.clone() for name, tensor in tensors.items()}
     sizes = {node.hidden_site: node.hidden for node in nodes(arch)}
+    emptied = [e.site.removesuffix(".hidden") for e in leaving if len(e.at) == sizes.get(e.site)]
     for edit in leaving:
-        if len(edit.at) == sizes.get(edit.site):
-            silence_residual(arch, edit.site.removesuffix(".hidden"), result)
+        path = edit.site.removesuffix(".hidden")
+        if path in emptied:
+            if not any(path.startswith(f"{outer}.") for outer in emptied):
+                silence_residual(arch, path, result)
             continue
         for leaf in leaves(arch):
             if leaf.reads.site == edit.site:

@@ -62,7 +62,8 @@ crash: $(READY) ## kill a step at each of its writes in turn, continue it; needs
 	$(PYTEST) -m crash $(ARGS)
 
 bench: $(READY) ## the short forms of the benchmarks
-	@set -e; for file in benchmarks/*.py; do echo "$$file"; $(RUN) "$$file"; done
+	$(RUN) benchmarks/optimizer_step.py
+	$(RUN) benchmarks/toys.py --seeds 0
 
 clean: ## remove what can be made again, but keep .venv
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

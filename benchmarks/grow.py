@@ -23,13 +23,13 @@ from nhnas.log import history
 from nhnas.report import Lines
 
 
-def prepare(spec: Path, folder: Path, seed: int) -> Path:
-    """A copy of the spec with its own seed; one that is there already stays."""
+def prepare(spec: Path, folder: Path, settings: list[str]) -> Path:
+    """A copy of the spec with lines of its own under `train`; one that is there already stays."""
     copy = folder / "spec.yaml"
     if not copy.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        text = re.sub(r"(?m)^  seed: .*\n", "", spec.read_text())
-        copy.write_text(re.sub(r"(?m)^train:\n", f"train:\n  seed: {seed}\n", text))
+        lines = "".join(f"  {line}\n" for line in settings)
+        copy.write_text(re.sub(r"(?m)^train:\n", f"train:\n{lines}", spec.read_text()))
     return copy
 
 
@@ -61,10 +61,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--probe", type=int, default=10_000)
+    parser.add_argument("--train", nargs="*", default=[], help='more settings, as "threads: 1"')
     arguments = parser.parse_args()
     results = []
     for seed in arguments.seeds:
-        spec = prepare(arguments.spec, arguments.out / f"seed{seed}", seed)
+        settings = [f"seed: {seed}", *arguments.train]
+        spec = prepare(arguments.spec, arguments.out / f"seed{seed}", settings)
         results.append(grow(spec, arguments.steps, arguments.epochs, arguments.probe))
         print(json.dumps({"seed": seed, **results[-1]}), flush=True)
     key = "accuracy" if "accuracy" in results[0]["test"] else "mse"

@@ -14,12 +14,13 @@ from nhnas.compiler.recipe import compile_recipe
 from nhnas.compiler.remap import remap_optimizer
 from nhnas.compiler.store import load_snapshot
 from nhnas.compiler.tensor_plan import tensor_plans
-from nhnas.spec.canonical import from_canonical, same_architecture
+from nhnas.spec.canonical import canonical, from_canonical, same_architecture
 from nhnas.spec.diff import diff
 from nhnas.spec.document import Document
 from nhnas.spec.edits import Edit
 from nhnas.spec.errors import InputError
 from nhnas.spec.model import Architecture
+from nhnas.spec.paths import update
 
 NOTHING_TRAINED: dict[str, Any] = {"moving_average": {}, "epochs": 0}
 
@@ -62,7 +63,8 @@ def load_base(document: Document, spec: Path, *, fresh: bool = False) -> Base:
     weights, moments = snapshot.weights, snapshot.optimizer
     pending: tuple[Edit, ...] = ()
     if not same_architecture(before, arch):
-        pending = diff(before, arch)
+        wanted = from_canonical(canonical(arch))  # a snapshot has no notes: they are no edit
+        pending = diff(before, wanted, renamed=_renamed(before, wanted))
         _, recipe, weights = grown(before, pending, weights, seed=seed, parent=snapshot.id)
         moments = remap_optimizer(tensor_plans(arch, recipe), moments)
     return Base(
@@ -76,6 +78,18 @@ def load_base(document: Document, spec: Path, *, fresh: bool = False) -> Base:
         before,
         snapshot.weights,
     )
+
+
+def _renamed(before: Architecture, after: Architecture) -> dict[str, str]:
+    """Layers that have another name and are the same otherwise, at the same place of as long a chain."""
+    if len(before.net) != len(after.net):
+        return {}
+    names = {layer.name for layer in after.net}
+    return {
+        old.name: new.name
+        for old, new in zip(before.net, after.net, strict=True)
+        if old.name not in names and update(old, name=new.name) == new
+    }
 
 
 def _carried(exact: dict[str, Any], before: Architecture, edits: tuple[Edit, ...]) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nhnas.compiler.build import build
 from nhnas.compiler.files import read_file, replace_text, write_file
 from nhnas.compiler.place import store_folder
 from nhnas.compiler.store import Snapshot, identify, save_snapshot
 from nhnas.spec.canonical import canonical, same_architecture
-from nhnas.spec.document import parse_document
-from nhnas.spec.errors import InputError
+from nhnas.spec.document import Document, parse_document
+from nhnas.spec.errors import InputError, TrainingError
 from nhnas.spec.measure import measure
+from nhnas.spec.notes import with_notes
 from nhnas.spec.rewrite import rewrite
 from nhnas.trainer.evaluate import evaluate
 from nhnas.work import Work
@@ -36,10 +39,12 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
     """Write snapshot and spec file; returns what was saved.
 
     Where a person edited `net` meanwhile, their file stays and the result goes to
-    `<name>.v<version>.yaml` beside it.
+    `<name>.v<version>.yaml` beside it. Raises TrainingError where the last batches spoilt the network.
     """
-    dataset, network = work.dataset, work.engine.network
-    test = evaluate(network, dataset, dataset.test, work.document.train)
+    weights = {name: t.detach() for name, t in work.engine.network.tensors().items()}
+    # built as `eval` builds it: another memory format would give another last digit
+    network = build(work.arch, weights, device=work.numerics.device)
+    test = evaluate(network, work.dataset, work.dataset.test, work.document.train)
     own = [c for c in work.changes if c["stage"] != "hand"]
     info: dict[str, Any] = {
         "test": test,
@@ -49,6 +54,10 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
         "changed": max((c["changed"] for c in own), default=0),
         "facts": {key: work.facts[key] for key in ("added", "fit") if key in work.facts},
     }
+    if not all(map(math.isfinite, [*test.values(), info["max_change"]])):
+        raise TrainingError(
+            f"the test loss is {test['loss']} after training; nothing was saved; lower train.lr"
+        )
     exact = {
         **exact,
         "epochs": exact["epochs"] + work.progress.epoch,
@@ -56,7 +65,7 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
         "numerics": work.numerics.as_dict(),
     }
     state = {"architecture": canonical(work.arch), "exact": exact, "info": info}
-    weights = {name: t.detach().cpu() for name, t in network.tensors().items()}
+    weights = {name: t.cpu() for name, t in weights.items()}
     moments = {name: t.cpu() for name, t in work.engine.optimizer.state().items()}
     identity = identify(work.parent, work.version, weights, moments, state)
     path, before, text = _new_text(work, identity)
@@ -72,40 +81,48 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
 
 def _new_text(work: Work, identity: str) -> tuple[Path, bytes | None, bytes]:
     """Which file to write, what it must hold until then, and its new text."""
-    spec = work.context.spec
+    spec, mine = work.context.spec, work.document
     now = read_file(spec.resolve()) if spec.exists() else b""
-    if now != work.document.text:
-        try:
-            current = parse_document(now, spec)
-        except InputError:
-            current = None
-        untouched = (
-            current is not None
-            and current.state == work.document.state
-            and same_architecture(current.architecture, work.document.architecture)
-        )
-        if current is not None and untouched:
-            return spec, now, rewrite(current, work.arch, version=work.version, state=identity)
-        return _beside(work), None, rewrite(work.document, work.arch, version=work.version, state=identity)
-    return spec, now, rewrite(work.document, work.arch, version=work.version, state=identity)
+    current = mine if now == mine.text else _parsed(now, spec)
+    if (
+        current is not None
+        and current.state == mine.state
+        and same_architecture(current.architecture, mine.architecture)
+    ):
+        return spec, now, _rewritten(current, work, identity)
+    text = _rewritten(mine, work, identity)
+    return _beside(work, identity, text), None, text
 
 
-def _beside(work: Work) -> Path:
+def _parsed(text: bytes, path: Path) -> Document | None:
+    try:
+        return parse_document(text, path)
+    except InputError:
+        return None
+
+
+def _rewritten(document: Document, work: Work, identity: str) -> bytes:
+    arch = with_notes(work.arch, document.architecture)
+    return rewrite(document, arch, version=work.version, state=identity)
+
+
+def _beside(work: Work, identity: str, text: bytes) -> Path:
+    """A name beside the spec where nothing else is overwritten."""
     spec = work.context.spec
-    return spec.with_name(f"{spec.stem}.v{work.version}{spec.suffix}")
+    path = spec.with_name(f"{spec.stem}.v{work.version}{spec.suffix}")
+    if path.exists() and read_file(path.resolve()) != text:
+        return spec.with_name(f"{spec.stem}.v{work.version}-{identity}{spec.suffix}")
+    return path
 
 
 def _replace(work: Work, path: Path, before: bytes | None, text: bytes, identity: str) -> Path:
-    """Replace the file, unless a person saved it in the last moment."""
-    if path == work.context.spec:
-        if replace_text(path, before, text):
-            return path
-        path, _, text = _new_text(work, identity)
-        if path == work.context.spec:
-            path = _beside(work)
-    write_file(path, text)
-    name = work.context.spec.name
-    work.context.report.say(
-        f"{name} was edited meanwhile and stays; version {work.version} is in {path.name}"
-    )
+    """Replace the file; where a person saved it in the last moment, look again."""
+    spec = work.context.spec
+    while path == spec and not replace_text(path, before, text):
+        path, before, text = _new_text(work, identity)
+    if path != spec:
+        write_file(path, text)
+        work.context.report.say(
+            f"{spec.name} was edited meanwhile and stays; version {work.version} is in {path.name}"
+        )
     return path

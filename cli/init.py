@@ -51,7 +51,7 @@ def _resnet(width: int, blocks: int) -> bytes:
     return new_document(
         f"resnet{depth}",
         resnet(width, blocks),
-        Data(dataset="cifar10", root="data", augment=("crop", "flip")),
+        Data(dataset="cifar10", augment=("crop", "flip")),
         Train(optimizer="sgd", lr=0.1, schedule="cosine", weight_decay=5e-4),
         Search(),
         (

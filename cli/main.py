@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from nhnas.commit import Saved
     from nhnas.work import Context
 
+CTRL_C = 130
+"""What typer makes of a KeyboardInterrupt."""
+
 app = typer.Typer(
     name="nhnas",
     help="Architectures as text files in git, and trained weights that follow them.",
@@ -215,22 +218,28 @@ def main(arguments: list[str] | None = None) -> None:
 def _guarded(arguments: list[str], debug: bool) -> int:
     try:
         result: Any = app(arguments, standalone_mode=False)
-        return result if isinstance(result, int) else 0
     except typer.exceptions.TyperException as error:
         print(f"nhnas: {' '.join(_usage(error).split())} (see nhnas --help)", file=sys.stderr)
         return 2
-    except NhnasError as error:
-        code, message = error.exit_code, str(error)
-    except KeyboardInterrupt:
-        code, message = 130, "nhnas: stopped"
     except BrokenPipeError:
         return 0
-    except Exception as error:  # our own bug: exit code 1
-        code, message = 1, f"nhnas: internal error: {type(error).__name__}: {error} (--debug shows where)"
-    if debug:
-        traceback.print_exc()
-    print(message, file=sys.stderr)
-    return code
+    except Exception as error:
+        if debug:
+            traceback.print_exception(error)
+        code, message = _told(error)
+        print(message, file=sys.stderr)
+        return code
+    if result == CTRL_C:
+        print("nhnas: stopped", file=sys.stderr)
+    return result if isinstance(result, int) else 0
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Exit code and message; what is no error of the user's is our own bug."""
+    if isinstance(error, NhnasError):
+        return error.exit_code, str(error)
+    text = " ".join(str(error).split())
+    return 1, f"nhnas: internal error: {type(error).__name__}: {text} (--debug shows where)"
 
 
 def _usage(error: Exception) -> str:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 POINTS = 300
 """Grid points an axis."""
+LIGHT = ("#f4c7ab", "#b5cde8", "#c3e0bd", "#dccbe8", "#f1e3a6", "#d6d6d6")
+DARK = ("#b3471b", "#1f4e8c", "#3c7a33", "#6d4494", "#8f7a10", "#4d4d4d")
+MARKERS = "o^sDvP"
+"""Of the first, second, … class; they come round again."""
 
 
 def plot(spec: Path, output: Path | None, context: Context) -> Path:
@@ -57,6 +61,8 @@ def _plane(spec: Path, context: Context) -> Figure:
 
     from nhnas.evaluation import load_model
     from nhnas.spec.document import read_document
+    from nhnas.trainer.dataset import Split
+    from nhnas.trainer.evaluate import outputs_of
     from nhnas.work import load_data
 
     document = read_document(spec)
@@ -66,18 +72,11 @@ def _plane(spec: Path, context: Context) -> Figure:
     margin = 0.1 * (high - low)
     xs, ys = (np.linspace(a, b, POINTS) for a, b in zip(low - margin, high + margin, strict=True))
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
-    with torch.no_grad():
-        outputs = network(torch.from_numpy(grid))
+    outputs = outputs_of(network, dataset, Split(torch.from_numpy(grid), torch.zeros(len(grid))))
     figure, axes = _figure(6, 5.4)
     if dataset.is_classification:
-        values = outputs.argmax(1).numpy()
-        axes.contourf(
-            xs, ys, values.reshape(POINTS, POINTS), levels=[-0.5, 0.5, 1.5], colors=["#f4c7ab", "#b5cde8"]
-        )
-        targets = dataset.train.targets.numpy()
-        for value, colour, marker in ((0, "#b3471b", "o"), (1, "#1f4e8c", "^")):
-            chosen = points[targets == value]
-            axes.scatter(chosen[:, 0], chosen[:, 1], s=6, c=colour, marker=marker, linewidths=0)
+        areas = outputs.argmax(1).numpy().reshape(POINTS, POINTS)
+        _classes(axes, xs, ys, areas, points, dataset.train.targets.numpy())
     else:
         surface = axes.contourf(
             xs, ys, outputs[:, 0].numpy().reshape(POINTS, POINTS), levels=24, cmap="viridis"
@@ -85,6 +84,17 @@ def _plane(spec: Path, context: Context) -> Figure:
         figure.colorbar(surface, ax=axes)
     axes.set(title=f"{document.name}, version {document.version}", xlabel="x₁", ylabel="x₂", aspect="equal")
     return figure
+
+
+def _classes(axes: Any, xs: Any, ys: Any, areas: Any, points: Any, targets: Any) -> None:
+    """The class of each point of the grid, `areas` [y, x], as a light colour; samples in dark ones."""
+    count = int(max(areas.max(), targets.max())) + 1
+    light = [LIGHT[n % len(LIGHT)] for n in range(count)]
+    axes.contourf(xs, ys, areas, levels=np.arange(count + 1) - 0.5, colors=light)
+    for value in range(count):
+        chosen = points[targets == value]
+        colour, marker = DARK[value % len(DARK)], MARKERS[value % len(MARKERS)]
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=6, c=colour, marker=marker, linewidths=0)
 
 
 def _history(spec: Path) -> Figure:

@@ -19,6 +19,7 @@ from nhnas.search.grow import grow
 from nhnas.search.moving_average import update
 from nhnas.search.restructure import restructure
 from nhnas.spec.edits import AddNeurons, RemoveNeurons
+from nhnas.spec.errors import TrainingError
 from nhnas.spec.structure import Site, sites
 from nhnas.trainer.fading import Fading
 from nhnas.trainer.importance import importance, scale
@@ -83,6 +84,8 @@ def _fit(work: Work) -> None:
         key: importance(measured[key].sensitivity, measured[key].positive)
         for key in _measured(work, measured)
     }
+    if not all(np.isfinite(value).all() for value in values.values()):
+        raise TrainingError("the gradients are not finite; nothing was saved; lower train.lr")
     work.exact = {**work.exact, "importance": {k: v.tolist() for k, v in scale(values, values).items()}}
 
 

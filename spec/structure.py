@@ -174,7 +174,8 @@ def _hidden_site(node: NodeView, residual: Residual) -> Site:
 
 def _holds_on(node: NodeView) -> bool:
     """Whether the node's neurons cannot go, and so neither can all those of a residual around it."""
-    return node.node.shortcut is False or (node.residual is not None and node.residual.fixed and node.hidden > 0)
+    is_fixed = node.residual is not None and node.residual.fixed
+    return node.node.shortcut is False or (is_fixed and node.hidden > 0)
 
 
 def _layer_view(flow: Flow) -> LayerView:

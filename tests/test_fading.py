@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -34,9 +34,9 @@ from tests.leavers import Leavers, emptied, random_leavers, removal
 SAMPLES, BATCH, FADE, SETTLE = 12, 4, 5, 2
 NUMERICS = Numerics("cpu", "float32", 1, True)
 OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "adam": {"optimizer": "adam", "weight_decay": 0.1},
-    "adamw": {"optimizer": "adamw", "weight_decay": 0.5},
-    "sgd": {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.1},
+    "adam": {"optimizer": "adam", "lr": 0.02, "weight_decay": 0.1},
+    "adamw": {"optimizer": "adamw", "lr": 0.02, "weight_decay": 0.5},
+    "sgd": {"optimizer": "sgd", "lr": 1e-4, "momentum": 0.9, "weight_decay": 0.1},
 }
 
 
@@ -74,66 +74,58 @@ def engine_of(arch: Architecture, train: dict[str, Any], seed: int) -> Engine:
     targets = torch.randn(SAMPLES, structure(arch)[-1].writes.features, generator=draw)
     split = Split(inputs, targets)
     weights = {n: t.float() if t.is_floating_point() else t for n, t in random_tensors(arch, seed).items()}
-    settings = Train(loss="mse", lr=0.02, batch=BATCH, deterministic=True, **train)
+    settings = Train(loss="mse", batch=BATCH, deterministic=True, **train)
     engine = Engine(build(arch, weights), Dataset("random", split, split), settings, (), 1, NUMERICS)
     for batch in engine.batches(0, 0):
-        engine.train_batch(batch, 0, 0.02)
+        engine.train_batch(batch, 0, settings.lr)
     return engine
 
 
 def fade(case: Case, seen: Any) -> None:
     """Run the phase as a step does; `seen` is called after every batch."""
     fading = Fading(case.engine.network.tensors(), case.plan.columns, case.plan.rows, case.plan.whole)
-    phase = Fade(fading, FADE, SETTLE, 0.02, 0.0)
+    phase = Fade(fading, FADE, SETTLE, case.engine.train.lr, 0.0)
     hooks = Hooks(epoch=lambda _: None, save=lambda: None, stop=lambda: 0, batch=seen)
     run_phase(case.engine, phase, Progress(epoch=1), hooks)
     fading.hold(1.0)
 
 
-def by_hand(case: Case) -> Iterator[dict[str, Tensor]]:
-    """The same training on a copy, where every cell that fades or is held is set one by one."""
-    engine = copy.deepcopy(case.engine)
-    engine.optimizer = copied_optimizer(case.engine, engine)
-    tensors = engine.network.tensors()
+def twin(
+    engine: Engine, arch: Architecture, tensors: dict[str, Tensor], moments: dict[str, Tensor]
+) -> Engine:
+    """An engine on the same data from these weights and optimizer entries."""
+    return Engine(build(arch, tensors), engine.dataset, engine.train, (), 1, NUMERICS, moments)
+
+
+def by_hand(case: Case, engine: Engine) -> Iterator[dict[str, Tensor]]:
+    """The same training, where every cell that fades or is held is set one by one after each batch."""
+    tensors, plan, done = engine.network.tensors(), case.plan, 0
     initial = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    done = 0
     for epoch in (1, 2, 3):
         for batch in engine.batches(epoch, 0):
             if done == FADE + SETTLE:
                 return
-            engine.train_batch(batch, epoch, 0.02)
+            engine.train_batch(batch, epoch, engine.train.lr)
             done += 1
             left = (1.0 - min(done / FADE, 1.0)) ** 2
             with torch.no_grad():
-                for name, rows in case.plan.rows.items():
-                    for row in rows:
-                        tensors[name][row] = initial[name][row]
-                for name in case.plan.whole:
-                    for row in range(len(tensors[name])):
-                        tensors[name][row] = initial[name][row] * left
-                for name, columns in case.plan.columns.items():
-                    for row in range(len(tensors[name])):
-                        for column in columns:
-                            tensors[name][row, column] = initial[name][row, column] * left
+                for name, row in ((name, row) for name, rows in plan.rows.items() for row in rows):
+                    tensors[name][row] = initial[name][row]
+                for name, row in ((n, row) for n in plan.whole for row in range(len(tensors[n]))):
+                    tensors[name][row] = initial[name][row] * left
+                for name, columns in plan.columns.items():
+                    for row, column in product(range(len(tensors[name])), columns):
+                        tensors[name][row, column] = initial[name][row, column] * left
             yield {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-def copied_optimizer(source: Engine, target: Engine) -> Any:
-    """An optimizer with the same state over the copy's own parameters."""
-    from nhnas.trainer.engine import optimizer_settings
-    from nhnas.trainer.optimizer import make_optimizer
-
-    optimizer = make_optimizer(target.network.trained(), optimizer_settings(source.train))
-    optimizer.load(source.optimizer.state())
-    return optimizer
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_cell_at_every_batch(optimizer: str) -> None:
-    """25 random networks: after each batch the same bits as when every cell is set by hand."""
+    """20 random networks: after each batch the same bits as when every cell is set by hand."""
     forms = Counter[str]()
-    for case in cases(OPTIMIZERS[optimizer], 25):
-        expected = by_hand(case)
+    for case in cases(OPTIMIZERS[optimizer], 20):
+        engine = case.engine
+        expected = by_hand(case, twin(engine, case.arch, engine.network.tensors(), engine.optimizer.state()))
         batches = Counter[str]()
 
         def compare(phase: str, *_: Any, case: Case = case, due: Any = expected, seen: Any = batches) -> None:
@@ -149,14 +141,14 @@ def test_every_cell_at_every_batch(optimizer: str) -> None:
         forms["columns"] += bool(case.plan.columns)
         forms["whole"] += bool(case.plan.whole)
         forms["rows"] += bool(case.plan.rows)
-    assert min(forms.values()) >= 5, forms
+    assert min(forms.values()) >= 4, forms
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_rest_trains_on(optimizer: str) -> None:
-    """25 random networks: of the cells that neither fade nor are held nearly all have moved."""
+    """20 random networks: of the cells that neither fade nor are held nearly all have moved."""
     moved = stayed = 0
-    for case in cases(OPTIMIZERS[optimizer], 25):
+    for case in cases(OPTIMIZERS[optimizer], 20):
         before = {name: tensor.detach().clone() for name, tensor in case.engine.network.tensors().items()}
         fade(case, lambda *_: None)
         for name, tensor in case.engine.network.tensors().items():
@@ -175,9 +167,9 @@ def removed(case: Case) -> tuple[Architecture, dict[str, Tensor], dict[str, Tens
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_removal_changes_nothing(optimizer: str) -> None:
-    """40 random networks: outputs within 1e-6 of their size, and no prediction changes."""
+    """25 random networks: outputs within 1e-6 of their size, and no prediction changes."""
     empties = 0
-    for case in cases(OPTIMIZERS[optimizer], 40):
+    for case in cases(OPTIMIZERS[optimizer], 25):
         fade(case, lambda *_: None)
         dataset = case.engine.dataset
         before = outputs_of(case.engine.network, dataset, dataset.test)
@@ -187,21 +179,18 @@ def test_the_removal_changes_nothing(optimizer: str) -> None:
         assert 1e-6 * size >= float((before - after).abs().max()), case.leavers
         assert before.argmax(1).tolist() == after.argmax(1).tolist()
         empties += bool(emptied(case.arch, case.leavers))
-    assert empties >= 8
+    assert empties >= 5
 
 
 def test_it_goes_on_training_after_the_removal() -> None:
     """The network without the neurons takes over the moments and trains, in every optimizer."""
     for train in OPTIMIZERS.values():
-        for case in cases(train, 10):
+        for case in cases(train, 5):
             fade(case, lambda *_: None)
-            arch, tensors, moments = removed(case)
-            engine = Engine(
-                build(arch, tensors), case.engine.dataset, case.engine.train, (), 1, NUMERICS, moments
-            )
+            engine = twin(case.engine, *removed(case))
             engine.optimizer.check_holds(engine.network.trained())
             for batch in engine.batches(3, 0):
-                engine.train_batch(batch, 3, 0.02)
+                engine.train_batch(batch, 3, engine.train.lr)
 
 
 def tiny_fading(**plan: Any) -> tuple[Tensor, Fading]:

@@ -92,11 +92,9 @@ def test_a_step_stopped_at_any_batch(optimizer: str, tmp_path: Path) -> None:
     check_every_batch(tiny.step, prepared(tmp_path, text, 3))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS[:2])
-def test_a_step_on_images_stopped_at_any_batch(optimizer: str, tmp_path: Path) -> None:
+def test_a_step_on_images_stopped_at_any_batch(tmp_path: Path) -> None:
     """Batch norm, dropout and augmented images go on where they were, too."""
-    text = tiny.CONV.replace("train: {", f"train: {{optimizer: {optimizer}, ")
-    check_every_batch(tiny.step, prepared(tmp_path, text, 2))
+    check_every_batch(tiny.step, prepared(tmp_path, tiny.CONV, 2))
 
 
 def test_the_first_step_stopped_at_any_batch(tmp_path: Path) -> None:
@@ -106,7 +104,7 @@ def test_the_first_step_stopped_at_any_batch(tmp_path: Path) -> None:
 
 def test_a_run_stopped_at_any_batch(tmp_path: Path) -> None:
     """`run --steps 2` does the rest, no more."""
-    check_every_batch(run_two, prepared(tmp_path, tiny.DENSE, 1))
+    check_every_batch(run_two, prepared(tmp_path, tiny.DENSE, 1), every=2)
 
 
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
@@ -179,22 +177,22 @@ def killer(function: Callable[..., object], call: int) -> Callable[..., object]:
     return dying
 
 
-LONG = tiny.DENSE.replace("max_epochs: 2", "min_epochs: 60, max_epochs: 60")
-"""200 batches a step."""
+LONG = tiny.DENSE.replace("max_epochs: 2", "min_epochs: 40, max_epochs: 40")
+"""126 batches a step."""
 
 
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     """kill -9 at random moments, each time on top of the one before, and the end is the same."""
     spec = prepared(tmp_path, LONG, 0)
     whole, again = copied(spec, "whole"), copied(spec, "stopped")
-    tiny.run(whole, to=3)
+    tiny.run(whole, to=2)
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["tests.tiny"])
     delay, kills = random.Random(5), 0
     for turn in range(100):
-        process = server.Process(target=run_to_three, args=(again,))
+        process = server.Process(target=run_to_two, args=(again,))
         process.start()
-        process.join(delay.uniform(0.1, 0.4) + turn / 50)  # a slow machine gets on, too
+        process.join(delay.uniform(0.05, 0.3) + turn / 50)  # a slow machine gets on, too
         process.kill()
         process.join()
         kills += process.exitcode == -signal.SIGKILL
@@ -204,9 +202,9 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     assert tiny.outcome(whole) == tiny.outcome(again)
 
 
-def run_to_three(spec: Path) -> None:
+def run_to_two(spec: Path) -> None:
     """What the processes do that are killed."""
-    tiny.run(spec, to=3)
+    tiny.run(spec, to=2)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -47,7 +47,8 @@ net:
     width: 4
     residual:
       hidden: 3
-  - {name: head, op: dense, width: 2}
+      second: {note: the way back}
+  - {name: head, op: dense, width: 2, note: the end}
 data: {dataset: "mydata:points"}
 train: {lr: 0.05, batch: 8, deterministic: true}
 search: {add: 8, max_epochs: 2, fade_epochs: 1, settle_epochs: 1, threshold_max: 2.0}

@@ -1,0 +1,192 @@
+"""The Python interface: what `import nhnas` gives, and that it is all there is to the command line."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+import torch
+
+import nhnas
+from nhnas.commit import Saved
+from nhnas.compiler.network import Network
+from nhnas.compiler.store import load_snapshot
+from nhnas.spec.edits import AddNeurons
+from nhnas.spec.errors import BusyError, InputError, Interrupted, StorageError, TrainingError
+from tests import tiny
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk: no test here cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    """An untrained spec."""
+    return tiny.make(tmp_path / "work")
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    """`import nhnas` alone leaves torch, numpy and pydantic out; using edits still leaves torch out."""
+    code = (
+        "import sys, nhnas; first = {'torch', 'numpy', 'pydantic'} & sys.modules.keys();"
+        "nhnas.diff, nhnas.apply, nhnas.Architecture; print(first, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "set() False\n" == done.stdout
+
+
+def test_every_name_is_there_typed_and_described() -> None:
+    """All names of `__all__` have a docstring, and the functions types for everything."""
+    for name in nhnas.__all__:
+        thing = getattr(nhnas, name)
+        assert inspect.getdoc(thing), name
+        if inspect.isfunction(thing):
+            signature = inspect.signature(thing)
+            assert signature.return_annotation is not inspect.Signature.empty, name
+            untyped = [
+                p.name for p in signature.parameters.values() if p.annotation is inspect.Parameter.empty
+            ]
+            assert [] == untyped, name
+    assert {"load", "build", "load_model", "diff", "apply", "step", "run", "train"} <= set(nhnas.__all__)
+    assert (Path(inspect.getfile(nhnas)).parent / "py.typed").exists()
+
+
+def test_no_module_takes_the_place_of_a_function(spec: Path) -> None:
+    """Importing every module of the package leaves the interface as it was."""
+    for module in pkgutil.walk_packages(nhnas.__path__, "nhnas."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    assert [] == [name for name in nhnas.__all__ if inspect.ismodule(getattr(nhnas, name))]
+    assert [1, 2] == [saved.version for saved in (nhnas.step(spec), nhnas.step(spec)) if saved]
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """As for any module."""
+    with pytest.raises(AttributeError, match="module 'nhnas' has no attribute 'steps'"):
+        nhnas.steps  # noqa: B018
+
+
+def test_load_gives_the_document(spec: Path) -> None:
+    """Architecture, settings and the exact text; a broken file raises with all its errors."""
+    document = nhnas.load(str(spec))
+    assert (spec.read_bytes(), "points", 0, None) == (
+        document.text,
+        document.name,
+        document.version,
+        document.state,
+    )
+    assert (0.05, 8, "mydata:points") == (document.train.lr, document.search.add, document.data.dataset)
+    spec.write_text("format: 1\nname: a\ninput: [2]\nnet: [{name: a, op: dens}]\ntrain: {lr: -1}\n")
+    with pytest.raises(nhnas.NhnasError) as caught:
+        nhnas.load(spec)
+    assert 2 == len(str(caught.value).splitlines())
+
+
+def test_build_diff_and_apply(spec: Path) -> None:
+    """Edits are found and applied without a file; a module is built from an architecture and a seed."""
+    old = nhnas.load(spec).architecture
+    tiny.edit(spec, "hidden: 3", "hidden: 5")
+    new = nhnas.load(spec).architecture
+    edits = nhnas.diff(old, new)
+    assert (AddNeurons(site="block.hidden", at=(3, 4)),) == edits
+    assert new == nhnas.apply(old, edits) == nhnas.apply(old, edits[0])
+    first, again, other = (nhnas.build(new, seed=seed) for seed in (1, 1, 2))
+    assert isinstance(first, Network)
+    assert (7, 2) == tuple(first(torch.zeros(7, 2)).shape)
+    assert torch.equal(first.tensors()["block.weight"], again.tensors()["block.weight"])
+    assert not torch.equal(first.tensors()["block.weight"], other.tensors()["block.weight"])
+    rebuilt = nhnas.build(new, first.tensors())
+    assert all(torch.equal(tensor, rebuilt.tensors()[name]) for name, tensor in first.tensors().items())
+
+
+def test_load_model_is_the_trained_network_in_evaluation_mode(tmp_path: Path) -> None:
+    """The weights of the snapshot, no dropout, batch norm at rest; `fresh` gives untrained ones."""
+    spec = tiny.make(tmp_path / "work", tiny.CONV)
+    saved = nhnas.step(spec)
+    assert saved is not None
+    before = tiny.outcome(spec)
+    network = nhnas.load_model(spec)
+    assert not any(module.training for module in network.modules())
+    snapshot = load_snapshot(spec.parent / ".nhnas", saved.state)
+    assert network.tensors().keys() == snapshot.weights.keys()
+    assert all(torch.equal(snapshot.weights[name], t) for name, t in network.tensors().items())
+    images = torch.randn(6, 2, 5, 5)
+    assert torch.equal(network(images), network(images))
+    assert not torch.equal(network(images), nhnas.load_model(spec, fresh=True)(images))
+    assert before == tiny.outcome(spec)
+
+
+def test_load_model_carries_hand_edits_over_in_memory(spec: Path) -> None:
+    """Neurons that a person added are there and change nothing; no file is written."""
+    nhnas.step(spec)
+    points = torch.rand(9, 2)
+    before = nhnas.load_model(spec)(points)
+    document = nhnas.load(spec)
+    wider = nhnas.apply(document.architecture, AddNeurons(site="block.hidden", at=(0, 1)))
+    hidden = wider.net[0].residual.hidden  # type: ignore[union-attr]
+    tiny.edit(spec, f"hidden: {hidden - 2}", f"hidden: {hidden}")
+    files = tiny.outcome(spec)
+    network = nhnas.load_model(spec)
+    assert wider == network.arch
+    assert torch.allclose(before, network(points), atol=1e-6)
+    assert files == tiny.outcome(spec)
+
+
+def test_step_run_and_train_save_versions(spec: Path) -> None:
+    """Each returns what it saved; a version that is there already gives None, or nothing."""
+    first = nhnas.step(spec)
+    assert isinstance(first, Saved)
+    assert (1, spec, {"loss", "accuracy"}) == (first.version, first.path, set(first.test))
+    assert nhnas.step(spec, to=1) is None
+    assert [2, 3] == [saved.version for saved in nhnas.run(spec, steps=2)]
+    assert [] == list(nhnas.run(spec, to=3))
+    trained = nhnas.train(spec, epochs=1)
+    assert (4, []) == (trained.version, trained.edits)
+    assert trained.state == nhnas.load(spec).state
+
+
+def test_a_report_hears_of_it(spec: Path) -> None:
+    """Lines, epochs and batches; without a report nothing is printed."""
+    report = tiny.Counting()
+    nhnas.step(spec, report=report)
+    assert 12 == report.batches
+    assert ["spec.yaml: version 1", "grow", "fade"] == [line.partition(": block")[0] for line in report.lines]
+
+
+def test_nothing_is_printed(spec: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The interface is silent."""
+    nhnas.step(spec)
+    assert ("", "") == capfd.readouterr()
+
+
+def test_the_probe_has_as_many_samples_as_asked_for(spec: Path) -> None:
+    """`probe_samples` of the 40 test points; more than there are is all of them."""
+    for asked, used in ((7, 7), (1000, 40)):
+        saved = nhnas.step(spec, probe_samples=asked)
+        assert saved is not None
+        info = load_snapshot(spec.parent / ".nhnas", saved.state).state["info"]
+        assert {used} == {change["samples"] for change in info["changes"]}
+
+
+def test_all_errors_share_a_base_and_have_their_codes() -> None:
+    """`except nhnas.NhnasError` catches what is not our bug."""
+    codes = {InputError: 2, BusyError: 3, TrainingError: 4, StorageError: 5}
+    assert codes == {kind: kind.exit_code for kind in codes}
+    assert all(issubclass(kind, nhnas.NhnasError) for kind in (*codes, Interrupted))
+    assert [130, 143] == [Interrupted("", number).exit_code for number in (2, 15)]
+
+
+def test_the_types_of_the_interface_resolve() -> None:
+    """`step` is said to return what it returns."""
+    names = {"Saved": Saved, "Report": object, "Network": Network}
+    assert typing.get_type_hints(nhnas.step, localns=names)["return"] == Saved | None

@@ -1,0 +1,231 @@
+"""`nhnas log` and `nhnas plot`: what they tell of the versions, and that they change none."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.colors
+import matplotlib.image
+import numpy as np
+import pytest
+
+from nhnas.evaluation import evaluate_spec
+from nhnas.log import edits_text, history, measure_text, table
+from nhnas.plot import DARK, plot
+from nhnas.report import Silent
+from nhnas.spec.document import read_document
+from nhnas.spec.errors import InputError, StorageError
+from nhnas.spec.measure import measure
+from nhnas.work import Context
+from tests import tiny
+
+KEYS = ["version", "state", "parent", "neurons", "parameters", "macs", "depth", "test", "edits", "max_change"]
+"""DESIGN §8; these names stay."""
+
+REGRESSION = """\
+format: 1
+name: surface
+input: [2]
+net: [{name: a, op: dense, width: 3, residual: {hidden: 2}}, {name: head, op: dense, width: 1}]
+data: {dataset: regression2d}
+train: {loss: mse, batch: 500, deterministic: true}
+search: {add: 2, max_epochs: 1, fade_epochs: 1, settle_epochs: 0}
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk: no test here cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def context(spec: Path, fresh: bool = False) -> Context:
+    """What the reading commands are given."""
+    return Context(spec, Silent(), lambda: 0, fresh=fresh)
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Everything in a folder with its time of change."""
+    found: Iterator[Path] = folder.rglob("*")
+    return {str(p): (p.stat().st_mtime_ns, p.stat().st_size, p.stat().st_ino) for p in [folder, *found]}
+
+
+def test_a_record_a_version_oldest_first(tmp_path: Path) -> None:
+    """The documented keys, and in them what was saved with each version."""
+    spec = tiny.make(tmp_path / "work")
+    saved = tiny.run(spec, steps=3)
+    records = history(spec)
+    assert [1, 2, 3] == [record["version"] for record in records]
+    assert [one.state for one in saved] == [record["state"] for record in records]
+    assert [None, saved[0].state, saved[1].state] == [record["parent"] for record in records]
+    for one, record in zip(saved, records, strict=True):
+        assert [] == [key for key in KEYS if key not in record]
+        assert (one.test, one.edits, one.max_change) == tuple(
+            record[k] for k in ("test", "edits", "max_change")
+        )
+        assert {"add_neurons", "remove_neurons"} <= {edit["kind"] for edit in record["edits"]}
+    totals = measure(read_document(spec).architecture).as_dict()
+    assert {key: records[-1][key] for key in ("neurons", "parameters", "macs", "depth")} == {
+        key: totals[key] for key in ("neurons", "parameters", "macs", "depth")
+    }
+
+
+def test_a_branch_has_its_own_lineage(tmp_path: Path) -> None:
+    """After going on from version 1 twice, each file sees its own versions alone."""
+    spec = tiny.make(tmp_path / "work")
+    tiny.step(spec)
+    old = spec.read_text()
+    tiny.run(spec, steps=2)
+    spec.write_text(old.replace("lr: 0.05", "lr: 0.02"))
+    (branch,) = tiny.step(spec)
+    assert [1, 2] == [record["version"] for record in history(spec)]
+    assert branch.state == history(spec)[-1]["state"]
+
+
+def test_nothing_to_tell_and_what_cannot_be_told(tmp_path: Path) -> None:
+    """An untrained file has no versions; a state that is not in the store is an error with its choices."""
+    spec = tiny.make(tmp_path / "work")
+    assert [] == history(spec)
+    assert not (spec.parent / ".nhnas").exists()
+    tiny.edit(spec, "input:", "state: s0123456789abcdef\ninput:")
+    with pytest.raises(InputError, match="s0123456789abcdef is not in"):
+        history(spec)
+
+
+@pytest.mark.parametrize("text", [tiny.DENSE, tiny.CONV, REGRESSION], ids=["points", "images", "surface"])
+def test_eval_repeats_what_log_shows_and_writes_nothing(text: str, tmp_path: Path) -> None:
+    """To the last digit, for classes and for values; with a hand edit in the file it still writes nothing."""
+    spec = tiny.make(tmp_path / "work", text)
+    tiny.run(spec, steps=2)
+    before = listing(spec.parent)
+    found = evaluate_spec(spec, "test", context(spec))
+    assert {"split": "test", **history(spec)[-1]["test"]} == found
+    assert before == listing(spec.parent)
+    assert {"split": "train"}.items() <= evaluate_spec(spec, "train", context(spec)).items()
+    untrained = evaluate_spec(spec, "test", context(spec, fresh=True))
+    assert untrained != found
+    tiny.edit(spec, "name: head, op: dense", "name: head, act: tanh, op: dense")
+    before = listing(spec.parent)
+    assert found != evaluate_spec(spec, "test", context(spec))
+    assert before == listing(spec.parent)
+
+
+def test_eval_is_the_same_whatever_the_training_ran_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained in channels_last, the saved figures are still those of `eval`."""
+    monkeypatch.setattr("nhnas.work.measured", lambda n, *_: replace(n, memory_format="channels_last"))
+    text = tiny.CONV.replace("deterministic: true", "threads: 1").replace("width: 3, act", "width: 16, act")
+    spec = tiny.make(tmp_path / "work", text)
+    for _ in range(2):
+        (saved,) = tiny.step(spec)
+        assert {"split": "test", **saved.test} == evaluate_spec(spec, "test", context(spec))
+
+
+def test_eval_of_a_split_that_is_not_there(tmp_path: Path) -> None:
+    """The message names the splits there are; with `data.val` there is one more."""
+    spec = tiny.make(tmp_path / "work")
+    with pytest.raises(InputError, match=r"no split 'val', only train, test; data\.val holds samples out"):
+        evaluate_spec(spec, "val", context(spec))
+    tiny.edit(spec, "data: {", "data: {val: 0.25, ")
+    found = evaluate_spec(spec, "val", context(spec))
+    assert 0.0 == math.fmod(found["accuracy"] * 6, 1.0)
+
+
+def test_the_table() -> None:
+    """Aligned columns, one line a version."""
+    record = {"version": 9, "state": "s0123456789abcdef", "neurons": 1200, "parameters": 31000, "macs": 5}
+    record |= {"depth": 3, "epochs": 12, "test": {"accuracy": 0.98312}, "max_change": 2.5e-7, "edits": []}
+    lines = table([record, record | {"version": 10, "parameters": 1234567}]).splitlines()
+    words = [
+        "version",
+        "state",
+        "neurons",
+        "parameters",
+        "MACs",
+        "depth",
+        "epochs",
+        "test",
+        "|Δoutput|",
+        "edits",
+    ]
+    cells = ["9", "s0123456789abcdef", "1,200", "31,000", "5", "3", "12", "98.31%", "2.5e-07", "none"]
+    assert [words, cells] == [line.split() for line in lines[:2]]
+    assert [line.rindex("98.31%") for line in lines[1:]] == [lines[0].index("test") - 2] * 2
+    assert 3 == len(lines)
+
+
+def test_texts_of_edits_and_measures() -> None:
+    """Neurons are summed by site; other edits stand one by one."""
+    edits: list[dict[str, Any]] = [
+        {"kind": "add_neurons", "site": "a.hidden", "at": [1, 2, 3]},
+        {"kind": "promote", "path": "a.first", "residual": {"hidden": 0}},
+        {"kind": "remove_neurons", "site": "a.hidden", "at": [0]},
+        {"kind": "add_neurons", "site": "a.width", "at": [4]},
+        {"kind": "rename", "old": "b", "new": "c"},
+    ]
+    assert "a.hidden +3-1, a.width +1, promote a.first, rename c" == edits_text(edits)
+    assert "none" == edits_text([])
+    assert ["98.31%", "mse 0.000421"] == [
+        measure_text({"accuracy": 0.98312}),
+        measure_text({"mse": 0.00042101}),
+    ]
+
+
+def pixels(path: Path) -> Any:
+    """The picture as numbers."""
+    return matplotlib.image.imread(path)
+
+
+@pytest.mark.parametrize(("text", "classes"), [(tiny.DENSE, 2), (tiny.DENSE, 3), (REGRESSION, 0)])
+def test_a_picture_of_the_plane(text: str, classes: int, tmp_path: Path) -> None:
+    """Two inputs: the boundary or the surface, beside the spec; the spec and its store are untouched."""
+    text = text.replace("width: 2, note", f"width: {max(classes, 1)}, note")
+    spec = tiny.make(tmp_path / "work", text, classes)
+    tiny.step(spec)
+    before = tiny.outcome(spec)
+    path = plot(spec, None, context(spec))
+    assert spec.with_name("spec.boundary.png") == path
+    assert pixels(path).std() > 0.05
+    path.unlink()
+    assert before == tiny.outcome(spec)
+
+
+def test_every_class_is_in_the_picture(tmp_path: Path) -> None:
+    """Of three classes each has points in a colour of its own."""
+    text = tiny.DENSE.replace("width: 2, note", "width: 3, note")
+    three = plot(
+        tiny.make(tmp_path / "work", text, 3), tmp_path / "three.png", context(tmp_path / "work/spec.yaml")
+    )
+    colours = {tuple(pixel) for pixel in pixels(three)[..., :3].reshape(-1, 3).tolist()}
+    wanted = [matplotlib.colors.to_rgb(colour) for colour in DARK[:3]]
+    missing = [w for w in wanted if not any(np.allclose(w, colour, atol=0.01) for colour in colours)]
+    assert [] == missing
+
+
+def test_a_picture_of_the_history(tmp_path: Path) -> None:
+    """Other inputs: accuracy and parameters over the epochs; an untrained file has no history."""
+    spec = tiny.make(tmp_path / "work", tiny.CONV)
+    with pytest.raises(InputError, match="no version has been trained yet; `nhnas step"):
+        plot(spec, None, context(spec))
+    tiny.run(spec, steps=2)
+    path = plot(spec, None, context(spec))
+    assert spec.with_name("spec.history.png") == path
+    assert pixels(path).std() > 0.02
+
+
+def test_where_a_picture_may_go(tmp_path: Path) -> None:
+    """As .png, .svg or .pdf; another ending and a folder that is not there are errors."""
+    spec = tiny.make(tmp_path / "work")
+    for ending, start in ((".svg", b"<?xml"), (".pdf", b"%PDF"), (".png", b"\x89PNG")):
+        path = plot(spec, tmp_path / f"picture{ending}", context(spec))
+        assert path.read_bytes().startswith(start)
+    with pytest.raises(InputError, match=r"a plot is written as \.png, \.svg or \.pdf"):
+        plot(spec, tmp_path / "picture.txt", context(spec))
+    with pytest.raises(StorageError, match="No such file or directory"):
+        plot(spec, tmp_path / "nowhere" / "picture.png", context(spec))

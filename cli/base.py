@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from torch import Tensor
 
 from nhnas.compiler.build import grown, initial_weights
 from nhnas.compiler.place import store_folder
-from nhnas.compiler.recipe import compile_recipe
+from nhnas.compiler.recipe import RowRecipe
 from nhnas.compiler.remap import remap_optimizer
 from nhnas.compiler.store import load_snapshot
 from nhnas.compiler.tensor_plan import tensor_plans
 from nhnas.spec.canonical import canonical, from_canonical, same_architecture
-from nhnas.spec.diff import diff
+from nhnas.spec.diff import Leavers, diff
 from nhnas.spec.document import Document
 from nhnas.spec.edits import Edit
 from nhnas.spec.errors import InputError
@@ -60,13 +61,14 @@ def load_base(document: Document, spec: Path, *, fresh: bool = False) -> Base:
             f"{spec}: input is {list(arch.input)}, but the weights of {snapshot.id} are for "
             f"{list(before.input)}; put it back, or start untrained with --fresh"
         )
-    weights, moments = snapshot.weights, snapshot.optimizer
+    weights, moments, exact = snapshot.weights, snapshot.optimizer, snapshot.state["exact"]
     pending: tuple[Edit, ...] = ()
     if not same_architecture(before, arch):
         wanted = from_canonical(canonical(arch))  # a snapshot has no notes: they are no edit
-        pending = diff(before, wanted, renamed=_renamed(before, wanted))
+        pending = diff(before, wanted, _leavers(exact.get("importance", {})), _renamed(before, wanted))
         _, recipe, weights = grown(before, pending, weights, seed=seed, parent=snapshot.id)
         moments = remap_optimizer(tensor_plans(arch, recipe), moments)
+        exact = {**exact, **carry_sites(exact, recipe.sites)}
     return Base(
         document,
         snapshot.id,
@@ -74,10 +76,25 @@ def load_base(document: Document, spec: Path, *, fresh: bool = False) -> Base:
         pending,
         weights,
         moments,
-        _carried(snapshot.state["exact"], before, pending),
+        exact,
         before,
         snapshot.weights,
     )
+
+
+def _leavers(importance: Mapping[str, Sequence[float | None]]) -> Leavers:
+    """Where a person shrinks a site, unmeasured newcomers go first, then the least important."""
+
+    def choose(site: str, neurons: int, leaving: int) -> tuple[int, ...]:
+        values = importance.get(site, [None] * neurons)
+
+        def order(neuron: int) -> tuple[bool, float, int]:
+            value = values[neuron]
+            return value is not None, value or 0.0, -neuron
+
+        return tuple(sorted(sorted(range(neurons), key=order)[:leaving]))
+
+    return choose
 
 
 def _renamed(before: Architecture, after: Architecture) -> dict[str, str]:
@@ -92,15 +109,7 @@ def _renamed(before: Architecture, after: Architecture) -> dict[str, str]:
     }
 
 
-def _carried(exact: dict[str, Any], before: Architecture, edits: tuple[Edit, ...]) -> dict[str, Any]:
-    """Importances and moving averages follow their sites."""
-    if not edits:
-        return exact
-    _, recipe = compile_recipe(before, edits)
-    return {**exact, **carry_sites(exact, recipe.sites)}
-
-
-def carry_sites(exact: dict[str, Any], sites: dict[str, Any]) -> dict[str, Any]:
+def carry_sites(exact: dict[str, Any], sites: Mapping[str, RowRecipe]) -> dict[str, Any]:
     """`importance` (a number or None a neuron) and `moving_average`, moved along a recipe's sites."""
     importance, average = exact.get("importance", {}), exact.get("moving_average", {})
     moved = {

@@ -16,7 +16,8 @@ def check(paths: Sequence[Path]) -> int:
     for path in paths:
         try:
             document = read_document(path)
-            print(f"{path}: ok, {len(document.architecture.net)} layers")
+            layers = len(document.architecture.net)
+            print(f"{path}: ok, {layers} layer{'s' if layers > 1 else ''}")
         except InputError as error:
             print(error, file=sys.stderr)
             code = error.exit_code

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from nhnas.base import Base, load_base
+from nhnas.base import Base, _leavers, load_base
 from nhnas.compiler.build import build
 from nhnas.compiler.store import Snapshot, load_snapshot
 from nhnas.spec.document import read_document
+from nhnas.spec.edits import RemoveNeurons
 from nhnas.spec.errors import InputError
 from tests import tiny
 
@@ -121,6 +122,21 @@ def test_importances_and_averages_follow_their_neurons(spec: Path) -> None:
     assert exact["importance"]["block.width"][:-1] == found["importance"]["block.width"]
     assert exact["moving_average"] == found["moving_average"]
     assert exact["epochs"] == found["epochs"]
+
+
+def test_a_hand_removal_takes_the_least_important(spec: Path) -> None:
+    """Where a person shrinks a site, its least important neurons by the last measurement go."""
+    values = snapshot_of(spec).state["exact"]["importance"]["block.hidden"]
+    resize(spec, "hidden", -2)
+    least = sorted(sorted(range(len(values)), key=values.__getitem__)[:2])
+    assert [RemoveNeurons(site="block.hidden", at=tuple(least))] == list(base_of(spec).pending)
+
+
+def test_unmeasured_newcomers_go_before_the_least_important() -> None:
+    """Without a measurement the last ones go first, and before every neuron that has one."""
+    choose = _leavers({"measured": [0.5, None, 0.1, None, 0.9]})
+    assert [(3,), (1, 3), (1, 2, 3), (0, 1, 2, 3)] == [choose("measured", 5, n) for n in (1, 2, 3, 4)]
+    assert (3, 4) == choose("other", 5, 2)
 
 
 def test_a_renamed_layer_keeps_what_it_learned(spec: Path) -> None:

@@ -15,6 +15,7 @@ from nhnas.compiler.recipe import RowRecipe
 from nhnas.compiler.remap import remap_optimizer
 from nhnas.compiler.store import load_snapshot
 from nhnas.compiler.tensor_plan import tensor_plans
+from nhnas.search.shortcuts import carry_record
 from nhnas.spec.canonical import canonical, from_canonical, same_architecture
 from nhnas.spec.diff import Leavers, diff
 from nhnas.spec.document import Document
@@ -68,7 +69,7 @@ def load_base(document: Document, spec: Path, *, fresh: bool = False) -> Base:
         pending = diff(before, wanted, _leavers(exact.get("importance", {})), _renamed(before, wanted))
         _, recipe, weights = grown(before, pending, weights, seed=seed, parent=snapshot.id)
         moments = remap_optimizer(tensor_plans(arch, recipe), moments)
-        exact = {**exact, **carry_sites(exact, recipe.sites)}
+        exact = carry_record({**exact, **carry_sites(exact, recipe.sites)}, before, pending)
     return Base(
         document,
         snapshot.id,

@@ -5,7 +5,6 @@ grow → fit → choose → fade → remove → restructure → save
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,9 @@ from nhnas.search.cost import neuron_costs
 from nhnas.search.grow import grow
 from nhnas.search.moving_average import update
 from nhnas.search.restructure import restructure
-from nhnas.spec.edits import AddNeurons, RemoveNeurons
+from nhnas.search.shortcuts import RECORD, droppable, drops, restorable, with_record
+from nhnas.spec.apply import apply
+from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons
 from nhnas.spec.errors import TrainingError
 from nhnas.spec.structure import Site, sites
 from nhnas.trainer.fading import Fading
@@ -27,18 +28,13 @@ from nhnas.trainer.phases import INITIAL, Fade, Fit, fit_settings
 from nhnas.work import Work
 
 
-@dataclass(frozen=True)
-class _Done:
-    """Marks that a stage has nothing left to do."""
-
-
 def run_step(work: Work) -> Saved:
     """From one version to the next; goes on from whatever stage `work` is in."""
     if work.stage == "":
         _grow(work)
     if work.stage == "fit":
-        _fit(work)
-        _choose(work)
+        shares = _fit(work)
+        _choose(work, shares)
     if work.stage == "fade":
         _fade(work)
         _remove(work)
@@ -65,14 +61,15 @@ def _grow(work: Work) -> None:
     work.stage = "fit"
 
 
-def _fit(work: Work) -> None:
-    """Train until the loss is flat, and measure importance."""
+def _fit(work: Work) -> dict[str, float]:
+    """Train until the loss is flat, and measure importance; returns the shares of shortcuts, if asked for."""
     phase = Fit(
         work.engine.network,
         frozenset(_open(work)),
         fit_settings(work.search, work.batch_count),
         work.train.lr,
         work.train.warmup * work.batch_count,
+        work.search.drop_shortcut,
     )
     if work.saved is not None:
         phase.load(*work.saved)
@@ -87,6 +84,7 @@ def _fit(work: Work) -> None:
     if not all(np.isfinite(value).all() for value in values.values()):
         raise TrainingError("the gradients are not finite; nothing was saved; lower train.lr")
     work.exact = {**work.exact, "importance": {k: v.tolist() for k, v in scale(values, values).items()}}
+    return phase.shares()
 
 
 def _measured(work: Work, measured: dict[str, Any]) -> list[str]:
@@ -94,8 +92,8 @@ def _measured(work: Work, measured: dict[str, Any]) -> list[str]:
     return [key for key in _open(work) if key in measured]
 
 
-def _choose(work: Work) -> None:
-    """Pick the least important neurons."""
+def _choose(work: Work, shares: dict[str, float]) -> None:
+    """Pick the least important neurons, and shortcuts of which little is heard."""
     search, values = work.search, work.exact["importance"]
     leavers = choose(
         {key: np.asarray(value) for key, value in values.items()},
@@ -107,15 +105,25 @@ def _choose(work: Work) -> None:
     )
     work.facts["leavers"] = with_nested(work.arch, leavers)
     work.context.report.say(f"fade: {_listing({k: len(v) for k, v in leavers.items()}, '-')}")
+    dropping = droppable(apply(work.arch, _removal(work)), shares, search.promote) if shares else ()
+    if dropping:
+        work.facts["dropping"] = dropping
+    for path in dropping:
+        work.context.report.say(f"fade: the shortcut of {path}, at most {shares[path]:.2%} of its output")
     work.stage = "fade"
+
+
+def _dropping(work: Work) -> tuple[str, ...]:
+    """Paths of the nodes that lose their shortcut in this step."""
+    return tuple(work.facts.get("dropping", ()))
 
 
 def _fade(work: Work) -> None:
     """Fade what leaves, and let the rest settle."""
-    leavers = work.facts["leavers"]
-    if not leavers:
+    leavers, dropping = work.facts["leavers"], _dropping(work)
+    if not leavers and not dropping:
         return
-    plan = fade_plan(work.arch, leavers)
+    plan = fade_plan(work.arch, leavers, dropping)
     initial = None if work.saved is None else work.saved[1][INITIAL]
     fading = Fading(work.engine.network.tensors(), plan.columns, plan.rows, plan.whole, initial)
     search, epoch = work.search, work.batch_count
@@ -129,16 +137,25 @@ def _fade(work: Work) -> None:
 
 def _remove(work: Work) -> None:
     """Take out what has faded: the function stays as it is."""
+    dropped = drops(work.arch, _dropping(work))
+    work.edit([*_removal(work), *dropped], "remove")
+    work.exact = with_record(work.exact, dropped, work.arch)
+
+
+def _removal(work: Work) -> list[RemoveNeurons]:
+    """The edits that take out the neurons that leave."""
     leavers = work.facts["leavers"]
     # in the order of the file, since facts that come back from the slot are sorted by name
     inside_first = [key for key in reversed(sites(work.arch)) if key in leavers]
-    edits = [RemoveNeurons(site=key, at=tuple(leavers[key])) for key in inside_first]
-    work.edit(edits, "remove")
+    return [RemoveNeurons(site=key, at=tuple(leavers[key])) for key in inside_first]
 
 
 def _restructure(work: Work) -> None:
     """Make layers non-linear, or linear again."""
-    edits = restructure(work.arch, work.search.promote)
+    search = work.search
+    edits: list[Edit] = list(restructure(work.arch, search.promote))
+    if search.drop_shortcut:
+        edits += restorable(work.arch, work.exact.get(RECORD, {}), search.promote)
     work.edit(edits, "restructure")
     for edit in edits:
         work.context.report.say(f"{edit.kind}: {getattr(edit, 'path', '')}")
@@ -148,7 +165,7 @@ def _exact_after(work: Work) -> dict[str, Any]:
     """Counters, moving averages and importances of the new version."""
     removed = {key: len(at) for key, at in work.facts["leavers"].items()}
     averages = update(work.exact["moving_average"], sites(work.arch), work.facts["added"], removed)
-    return {**work.exact, "moving_average": averages}
+    return with_record({**work.exact, "moving_average": averages}, (), work.arch)
 
 
 def _open(work: Work) -> dict[str, Site]:

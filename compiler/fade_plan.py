@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nhnas.spec.model import Architecture
@@ -41,13 +41,13 @@ def _inside(node: NodeView) -> Iterator[NodeView]:
             yield from child.walk()
 
 
-def fade_plan(arch: Architecture, leavers: Leavers) -> FadePlan:
-    """The plan for `leavers`, which must be closed under `with_nested`.
+def fade_plan(arch: Architecture, leavers: Leavers, dropped: Collection[str] = ()) -> FadePlan:
+    """The plan for `leavers`, which must be closed under `with_nested`, and the shortcuts at paths `dropped`.
 
     Where a residual empties, its columns stay and the norm weight and bias of every leaf that
     writes the node's output from it fade instead (without norm: the weight): a batch norm would
     scale fading columns back up and leave a constant. A residual inside it goes unheard with it, so
-    there nothing fades, and what it feeds is held still.
+    there nothing fades, and what it feeds is held still. A shortcut that is dropped fades alike.
     """
     emptied = {
         n.hidden_site: n for n in nodes(arch) if n.hidden and len(leavers.get(n.hidden_site, ())) == n.hidden
@@ -65,7 +65,9 @@ def fade_plan(arch: Architecture, leavers: Leavers) -> FadePlan:
         if leavers.get(node.writes.site):
             rows[f"{node.path}.bias"] = tuple(leavers[node.writes.site])
     outermost = [node for node in emptied.values() if not any(_is_inside(node, x) for x in emptied.values())]
-    whole = [name for node in outermost for name in _gains(node)]
+    silenced = [leaf for node in outermost if node.second is not None for leaf in node.second.writers()]
+    silenced += [leaf for leaf in leaves(arch) if leaf.path in dropped]
+    whole = [name for leaf in silenced for name in _gains(leaf)]
     return FadePlan(columns, rows, tuple(dict.fromkeys(whole)))
 
 
@@ -83,10 +85,8 @@ def _row_tensors(leaf: Leaf) -> tuple[str, ...]:
     return (f"{leaf.path}.weight", *norm)
 
 
-def _gains(node: NodeView) -> Iterator[str]:
-    """What silences a residual: the gains of all leaves that write its node's output from it."""
-    for leaf in () if node.second is None else node.second.writers():
-        if leaf.norm == "batch":
-            yield from (f"{leaf.path}.norm.weight", f"{leaf.path}.norm.bias")
-        else:
-            yield f"{leaf.path}.weight"
+def _gains(leaf: Leaf) -> tuple[str, ...]:
+    """What silences a leaf."""
+    if leaf.norm == "batch":
+        return (f"{leaf.path}.norm.weight", f"{leaf.path}.norm.bias")
+    return (f"{leaf.path}.weight",)

@@ -33,6 +33,8 @@ from nhnas.spec.structure import Leaf as LeafView
 
 Observer = Callable[[str, Tensor, bool], None]
 """(site, values after the activation, activation is ReLU), called in training mode."""
+Comparer = Callable[[str, Tensor, Tensor], None]
+"""(path of a node with hidden neurons, output of its shortcut leaf, its own), called in training mode."""
 
 ACTIVATIONS: dict[Act, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -44,10 +46,11 @@ ACTIVATIONS: dict[Act, Callable[[Tensor], Tensor]] = {
 
 @dataclass
 class Probe:
-    """Who looks at the neurons of which sites; shared by all modules of a network."""
+    """Who looks at the neurons of which sites, and at shortcuts; shared by all modules of a network."""
 
     observer: Observer | None = None
     sites: frozenset[str] = field(default_factory=frozenset)
+    comparer: Comparer | None = None
 
     def see(self, site: str, values: Tensor, act: Act | None) -> None:
         """Show one site's values to the observer, if it wants them."""
@@ -111,12 +114,19 @@ class Node(nn.Module):
         into_leaf = self.bias if self.leaf is not None and self.leaf.norm is None else None
         y = self.leaf(x, into_leaf) if self.leaf is not None else (x if self.identity else None)
         if self.first is not None:
-            branch = self._residual(x)
-            y = branch if y is None else y + branch
+            y = self._sum(y, self._residual(x))
         if y is None:
             raise RuntimeError(f"{self.path} has neither a shortcut nor neurons")
         if self.bias is not None and into_leaf is None:
             y = y + (self.bias.view(-1, 1, 1) if y.dim() == 4 else self.bias)
+        return y
+
+    def _sum(self, shortcut: Tensor | None, branch: Tensor) -> Tensor:
+        if shortcut is None:
+            return branch
+        y = shortcut + branch
+        if self.training and self.probe.comparer is not None and self.leaf is not None:
+            self.probe.comparer(self.path, shortcut, y)
         return y
 
     def _residual(self, x: Tensor) -> Tensor:

@@ -22,10 +22,16 @@ def qualifies(node: NodeView, rule: Rule = "auto") -> bool:
 
     Compared as cubes: where I = O the rule reads H > I, and a cube root is often off by a bit.
     """
-    hidden, inputs, outputs = node.hidden, node.reads.features, node.writes.features
+    offset, cube = promotion_size(node, rule)
+    return (node.hidden - offset) ** 3 > cube
+
+
+def promotion_size(node: NodeView, rule: Rule = "auto") -> tuple[int, int]:
+    """The size M above which a node qualifies, as (offset, cube): M = offset + cube^(1/3)."""
+    inputs, outputs = node.reads.features, node.writes.features
     if rule == "authors":
-        return (hidden - 1) ** 3 > max(inputs, outputs) * min(inputs, outputs) ** 2
-    return hidden**3 > inputs * outputs**2
+        return 1, max(inputs, outputs) * min(inputs, outputs) ** 2
+    return 0, inputs * outputs**2
 
 
 def restructure(arch: Architecture, rule: Rule = "auto") -> tuple[Edit, ...]:

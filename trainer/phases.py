@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -14,30 +14,64 @@ from nhnas.trainer.fading import Fading
 from nhnas.trainer.flatness import Flatness, FlatnessSettings
 from nhnas.trainer.importance import ImportanceMeter, Measured
 from nhnas.trainer.schedules import scheduled, warmed_up
+from nhnas.trainer.shortcut_meter import ShortcutMeter
 
 Saved = tuple[dict[str, Any], dict[str, dict[str, Tensor]]]
 METER, COMPLETE, INITIAL = "meter", "complete_epoch", "fade_initial"
+SHORTCUTS, COMPLETE_SHORTCUTS = "shortcuts", "complete_shortcuts"
+
+
+class Meter(Protocol):
+    """Something that adds up over an epoch and survives an interruption."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All sums by name."""
+        ...
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        ...
+
+    def reset(self) -> None:
+        """Begin anew."""
+        ...
 
 
 class Fit:
-    """Train until the loss is flat, measuring importance; what counts is the last complete epoch."""
+    """Train until the loss is flat, measuring importance; what counts is the last complete epoch.
+
+    `shortcuts`: measure their shares as well; otherwise they cost nothing and are not in the state.
+    """
 
     name = "fit"
 
     def __init__(
-        self, network: Network, sites: frozenset[str], settings: FlatnessSettings, lr: float, warmup: float
+        self,
+        network: Network,
+        sites: frozenset[str],
+        settings: FlatnessSettings,
+        lr: float,
+        warmup: float,
+        shortcuts: bool = False,
     ):
         self._lr, self._warmup = lr, warmup
         self.flatness = Flatness(settings)
-        self._meter, self._complete = ImportanceMeter(), ImportanceMeter()
+        meter, self._complete = ImportanceMeter(), ImportanceMeter()
+        shares, self._shares = ShortcutMeter(), ShortcutMeter()
+        self._meters: dict[tuple[str, str], tuple[Meter, Meter]] = {
+            (METER, COMPLETE): (meter, self._complete)
+        }
         self._probe = network.probe
-        self._probe.observer, self._probe.sites = self._meter.observe, sites
+        self._probe.observer, self._probe.sites = meter.observe, sites
+        if shortcuts:
+            self._probe.comparer = shares.observe
+            self._meters[SHORTCUTS, COMPLETE_SHORTCUTS] = (shares, self._shares)
 
     def load(self, data: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Go on from what `state` gave."""
         self.flatness = Flatness.from_json(data["flatness"])
-        self._meter.load(tensors[METER])
-        self._complete.load(tensors[COMPLETE])
+        for name, meter in self._named():
+            meter.load(tensors[name])
 
     def lr(self, done: int) -> float:
         """Constant after a quadratic warm-up."""
@@ -48,27 +82,35 @@ class Fit:
         self.flatness.observe(loss)
 
     def after_epoch(self, complete: bool) -> None:
-        """Keep the measurement of a complete epoch."""
-        if complete:
-            self._complete.load(self._meter.state())
-        self._meter.reset()
+        """Keep the measurements of a complete epoch."""
+        for meter, kept in self._meters.values():
+            if complete:
+                kept.load(meter.state())
+            meter.reset()
 
     def finished(self, _done: int) -> bool:
         """Whether the loss is flat, or max_epochs are over."""
         return self.flatness.should_stop
 
     def state(self) -> Saved:
-        """Flatness as numbers; both measurements as tensors."""
-        tensors = {METER: self._meter.state(), COMPLETE: self._complete.state()}
-        return {"flatness": self.flatness.to_json()}, tensors
+        """Flatness as numbers; measurements as tensors."""
+        return {"flatness": self.flatness.to_json()}, {name: meter.state() for name, meter in self._named()}
+
+    def _named(self) -> Iterator[tuple[str, Meter]]:
+        for names, meters in self._meters.items():
+            yield from zip(names, meters, strict=True)
 
     def close(self) -> None:
         """Stop looking at the network: what comes next need not pay for it."""
-        self._probe.observer = None
+        self._probe.observer = self._probe.comparer = None
 
     def measured(self) -> dict[str, Measured]:
         """Sensitivity and share of positive activations, by site, of the last complete epoch."""
         return self._complete.result()
+
+    def shares(self) -> dict[str, float]:
+        """Share of the shortcut in each node's output, by path, in the last complete epoch."""
+        return self._shares.shares()
 
 
 class Fade:

@@ -15,12 +15,13 @@ from nhnas.compiler.lock import hold
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import Slot, clear_slot, read_slot, write_slot
 from nhnas.interrupt import stop_requests
+from nhnas.opening import begin, resume
 from nhnas.report import Report, Silent
 from nhnas.search_step import run_step
 from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError, TrainingError
 from nhnas.trainer.phases import Follow
-from nhnas.work import PROBE_SAMPLES, Context, Work, begin, resume
+from nhnas.work import PROBE_SAMPLES, Context, Work
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from typing import Any
 from nhnas.base import load_base
 from nhnas.compiler.build import build
 from nhnas.compiler.network import Network
+from nhnas.opening import load_data
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError
 from nhnas.trainer.evaluate import evaluate
 from nhnas.trainer.numerics import choose_numerics, use_numerics
-from nhnas.work import Context, load_data
+from nhnas.work import Context
 
 
 def evaluate_spec(spec: Path, split: str, context: Context) -> dict[str, Any]:

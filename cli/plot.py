@@ -60,10 +60,10 @@ def _plane(spec: Path, context: Context) -> Figure:
     import torch
 
     from nhnas.evaluation import load_model
+    from nhnas.opening import load_data
     from nhnas.spec.document import read_document
     from nhnas.trainer.dataset import Split
     from nhnas.trainer.evaluate import outputs_of
-    from nhnas.work import load_data
 
     document = read_document(spec)
     dataset, network = load_data(document, context), load_model(spec, fresh=context.fresh)

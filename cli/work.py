@@ -7,31 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from nhnas.base import Base, carry_sites
+from nhnas.base import carry_sites
 from nhnas.compiler.build import build, grown
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.remap import remap_optimizer
-from nhnas.compiler.slot import Slot, write_slot
+from nhnas.compiler.slot import write_slot
 from nhnas.compiler.tensor_plan import tensor_plans
 from nhnas.report import Report
-from nhnas.spec.canonical import canonical, from_canonical
+from nhnas.spec.canonical import canonical
 from nhnas.spec.config import Search, Train
-from nhnas.spec.document import Document, parse_document
+from nhnas.spec.document import Document
 from nhnas.spec.edits import Edit, edit_to_dict
 from nhnas.spec.model import Architecture
 from nhnas.spec.schedule import settings_at
-from nhnas.spec.structure import structure
-from nhnas.trainer.batches import ordered_batches
 from nhnas.trainer.dataset import Dataset
-from nhnas.trainer.datasets import check_fits, load_dataset
 from nhnas.trainer.engine import Engine
 from nhnas.trainer.evaluate import outputs_of
 from nhnas.trainer.loop import Hooks, Phase, Progress, run_phase
-from nhnas.trainer.memory_format import measured
-from nhnas.trainer.numerics import Numerics, choose_numerics, use_numerics
+from nhnas.trainer.numerics import Numerics
 
 WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
 PROBE_SAMPLES = 256
@@ -77,12 +72,12 @@ class Work:
     @property
     def train(self) -> Train:
         """Training settings in force for this version."""
-        return settings_of(self.document, self.exact["epochs"])[1]
+        return settings_at(self.document.search, self.document.train, self.exact["epochs"])[1]
 
     @property
     def search(self) -> Search:
         """Search settings in force for this version."""
-        return settings_of(self.document, self.exact["epochs"])[0]
+        return settings_at(self.document.search, self.document.train, self.exact["epochs"])[0]
 
     @property
     def numerics(self) -> Numerics:
@@ -98,7 +93,7 @@ class Work:
         """Change the architecture; weights and optimizer follow, and the change of the output is measured."""
         if not edits:
             return
-        before = self._probe()
+        before = self.probe()
         weights = {name: t.detach() for name, t in self.engine.network.tensors().items()}
         seed, parent = self.document.train.seed, self.parent or ""
         self.arch, recipe, tensors = grown(self.arch, edits, weights, seed=seed, parent=parent)
@@ -106,7 +101,7 @@ class Work:
         self.exact = {**self.exact, **carry_sites(self.exact, recipe.sites)}
         self.engine = self._engine(tensors, moments)
         self.edits += [{"stage": stage, **edit_to_dict(edit)} for edit in edits]
-        self.note_change(stage, before, self._probe())
+        self.note_change(stage, before, self.probe())
 
     def _engine(self, tensors: Mapping[str, Tensor], moments: dict[str, Tensor]) -> Engine:
         network = build(self.arch, tensors, device=self.numerics.device)
@@ -114,7 +109,8 @@ class Work:
             self.document, self.train, network, self.dataset, self.version, self.numerics, moments
         )
 
-    def _probe(self) -> Tensor:
+    def probe(self) -> Tensor:
+        """Outputs [N, O] of the network as it is now, over the probe samples."""
         return outputs_of(self.engine.network, self.dataset, self.dataset.test, self.context.probe_samples)
 
     def note_change(self, stage: str, before: Tensor, after: Tensor) -> None:
@@ -176,11 +172,6 @@ class Work:
         }
 
 
-def settings_of(document: Document, epochs: int) -> tuple[Search, Train]:
-    """Settings in force when `epochs` of the lineage are over."""
-    return settings_at(document.search, document.train, epochs)
-
-
 def make_engine(
     document: Document,
     train: Train,
@@ -192,68 +183,3 @@ def make_engine(
 ) -> Engine:
     """An engine for a document's data and training settings."""
     return Engine(network, dataset, train, document.data.augment, version, numerics, moments)
-
-
-def load_data(document: Document, context: Context) -> Dataset:
-    """The document's data set; raises InputError where it does not fit the architecture."""
-    folder = context.spec.resolve().parent
-    dataset = load_dataset(
-        document.data, seed=document.train.seed, folder=folder, allow_import=context.allow_import
-    )
-    arch = document.architecture
-    check_fits(dataset, arch.input, output_size(arch), document.train.loss)
-    return dataset
-
-
-def output_size(arch: Architecture) -> int:
-    """Features of the network's output."""
-    return structure(arch)[-1].writes.features
-
-
-def sample_batch(dataset: Dataset, batch: int) -> Tensor:
-    """The first training batch [B, *input] as it is evaluated, to measure with."""
-    first = dataset.train.take(torch.arange(min(batch, len(dataset.train))))
-    return next(iter(ordered_batches(first, batch, dataset.mean, dataset.std, "cpu"))).inputs
-
-
-def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> Work:
-    """Fresh work on the version after `base`."""
-    document = base.document
-    dataset = load_data(document, context)
-    numerics = choose_numerics(document.train)
-    use_numerics(numerics)
-    train = settings_of(document, base.exact["epochs"])[1]
-    network = build(document.architecture, base.weights, device=numerics.device)
-    numerics = measured(numerics, network, sample_batch(dataset, train.batch))
-    engine = make_engine(document, train, network, dataset, version, numerics, base.optimizer)
-    work = Work(
-        context, goal, document, version, base.state, document.architecture, engine, dataset, base.exact
-    )
-    if base.pending and base.before is not None:
-        old = build(base.before, base.before_weights, device=numerics.device)
-        before = outputs_of(old, dataset, dataset.test, context.probe_samples)
-        work.edits += [{"stage": "hand", **edit_to_dict(edit)} for edit in base.pending]
-        work.note_change("hand", before, work._probe())
-    return work
-
-
-def resume(context: Context, slot: Slot) -> Work:
-    """The work that a slot holds."""
-    data = slot.data
-    document = parse_document(data["spec"].encode(), context.spec)
-    dataset = load_data(document, context)
-    numerics = Numerics(**data["numerics"])
-    use_numerics(numerics)
-    arch = from_canonical(data["architecture"])
-    train = settings_of(document, data["exact"]["epochs"])[1]
-    network = build(arch, slot.tensors[WEIGHTS], device=numerics.device)
-    moments = slot.tensors[OPTIMIZER]
-    engine = make_engine(document, train, network, dataset, data["version"], numerics, moments)
-    work = Work(
-        context, slot.goal, document, data["version"], data["parent"], arch, engine, dataset, data["exact"]
-    )
-    work.stage, work.progress = data["stage"], Progress(**data["progress"])
-    work.edits, work.metrics = data["edits"], data["metrics"]
-    work.changes, work.facts = data["changes"], data["facts"]
-    work.saved = (data["phase"], {name.removesuffix(".safetensors"): t for name, t in slot.tensors.items()})
-    return work

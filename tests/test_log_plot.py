@@ -119,7 +119,7 @@ def test_eval_is_the_same_whatever_the_training_ran_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trained in channels_last, the saved figures are still those of `eval`."""
-    monkeypatch.setattr("nhnas.work.measured", lambda n, *_: replace(n, memory_format="channels_last"))
+    monkeypatch.setattr("nhnas.opening.measured", lambda n, *_: replace(n, memory_format="channels_last"))
     text = tiny.CONV.replace("deterministic: true", "threads: 1").replace("width: 3, act", "width: 16, act")
     spec = tiny.make(tmp_path / "work", text)
     for _ in range(2):

@@ -1,0 +1,91 @@
+"""Opening the work on a version: fresh from a base, or from the slot of an interrupted command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nhnas.base import Base
+from nhnas.compiler.build import build
+from nhnas.compiler.slot import Slot
+from nhnas.spec.canonical import from_canonical
+from nhnas.spec.document import Document, parse_document
+from nhnas.spec.edits import edit_to_dict
+from nhnas.spec.model import Architecture
+from nhnas.spec.schedule import settings_at
+from nhnas.spec.structure import structure
+from nhnas.trainer.batches import ordered_batches
+from nhnas.trainer.dataset import Dataset
+from nhnas.trainer.datasets import check_fits, load_dataset
+from nhnas.trainer.evaluate import outputs_of
+from nhnas.trainer.loop import Progress
+from nhnas.trainer.memory_format import measured
+from nhnas.trainer.numerics import Numerics, choose_numerics, use_numerics
+from nhnas.work import OPTIMIZER, WEIGHTS, Context, Work, make_engine
+
+
+def load_data(document: Document, context: Context) -> Dataset:
+    """The document's data set; raises InputError where it does not fit the architecture."""
+    folder = context.spec.resolve().parent
+    dataset = load_dataset(
+        document.data, seed=document.train.seed, folder=folder, allow_import=context.allow_import
+    )
+    arch = document.architecture
+    check_fits(dataset, arch.input, output_size(arch), document.train.loss)
+    return dataset
+
+
+def output_size(arch: Architecture) -> int:
+    """Features of the network's output."""
+    return structure(arch)[-1].writes.features
+
+
+def sample_batch(dataset: Dataset, batch: int) -> Tensor:
+    """The first training batch [B, *input] as it is evaluated, to measure with."""
+    first = dataset.train.take(torch.arange(min(batch, len(dataset.train))))
+    return next(iter(ordered_batches(first, batch, dataset.mean, dataset.std, "cpu"))).inputs
+
+
+def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> Work:
+    """Fresh work on the version after `base`."""
+    document = base.document
+    dataset = load_data(document, context)
+    numerics = choose_numerics(document.train)
+    use_numerics(numerics)
+    train = settings_at(document.search, document.train, base.exact["epochs"])[1]
+    network = build(document.architecture, base.weights, device=numerics.device)
+    numerics = measured(numerics, network, sample_batch(dataset, train.batch))
+    engine = make_engine(document, train, network, dataset, version, numerics, base.optimizer)
+    work = Work(
+        context, goal, document, version, base.state, document.architecture, engine, dataset, base.exact
+    )
+    if base.pending and base.before is not None:
+        old = build(base.before, base.before_weights, device=numerics.device)
+        before = outputs_of(old, dataset, dataset.test, context.probe_samples)
+        work.edits += [{"stage": "hand", **edit_to_dict(edit)} for edit in base.pending]
+        work.note_change("hand", before, work.probe())
+    return work
+
+
+def resume(context: Context, slot: Slot) -> Work:
+    """The work that a slot holds."""
+    data = slot.data
+    document = parse_document(data["spec"].encode(), context.spec)
+    dataset = load_data(document, context)
+    numerics = Numerics(**data["numerics"])
+    use_numerics(numerics)
+    arch = from_canonical(data["architecture"])
+    train = settings_at(document.search, document.train, data["exact"]["epochs"])[1]
+    network = build(arch, slot.tensors[WEIGHTS], device=numerics.device)
+    moments = slot.tensors[OPTIMIZER]
+    engine = make_engine(document, train, network, dataset, data["version"], numerics, moments)
+    work = Work(
+        context, slot.goal, document, data["version"], data["parent"], arch, engine, dataset, data["exact"]
+    )
+    work.stage, work.progress = data["stage"], Progress(**data["progress"])
+    work.edits, work.metrics = data["edits"], data["metrics"]
+    work.changes, work.facts = data["changes"], data["facts"]
+    work.saved = (data["phase"], {name.removesuffix(".safetensors"): t for name, t in slot.tensors.items()})
+    return work

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nhnas.base import load_base
-from nhnas.commit import Saved, save_version
+from nhnas.commit import RESULT, Saved, save_version
 from nhnas.compiler.files import sweep
 from nhnas.compiler.history import load_info
 from nhnas.compiler.lock import hold
@@ -123,7 +123,7 @@ def _until_goal(context: Context, request: Request, work_on: Callable[[Work], Sa
     goal = _goal(request, version) if slot is None else slot.goal
     saved: list[Saved] = []
     while version < goal["to"]:
-        if slot is not None and slot.data.get("stage") and not _is_committed(slot, document, context):
+        if slot is not None and slot.data.get("stage") and not _is_committed(slot, document):
             context.report.say(f"continuing version {slot.data['version']} ({slot.data['stage']})")
             work = resume(context, slot)
         else:
@@ -148,7 +148,7 @@ def _until_goal(context: Context, request: Request, work_on: Callable[[Work], Sa
 
 def _version_before(slot: Slot | None, document: Document, context: Context) -> int:
     """The version that there is, seen from the command's goal."""
-    if slot is not None and slot.data.get("stage") and not _is_committed(slot, document, context):
+    if slot is not None and slot.data.get("stage") and not _is_committed(slot, document):
         return int(slot.data["version"]) - 1
     return 0 if context.fresh and slot is None else current_version(document)
 
@@ -183,7 +183,7 @@ def _checked(slot: Slot | None, request: Request, context: Context) -> Slot | No
             f"{context.spec}: `{words}` was interrupted; go on with the same command, or --discard it"
         )
     document = read_document(context.spec)
-    if document.state != slot.data["file_state"] and not _is_committed(slot, document, context):
+    if document.state != slot.data["file_state"] and not _is_committed(slot, document):
         raise InputError(
             f"{context.spec}: the interrupted command started from state {slot.data['file_state']}, the file "
             f"now names {document.state}; put it back, or drop the interrupted command with --discard"
@@ -198,9 +198,6 @@ def _is_same(request: Request, asked: dict[str, Any], to: int) -> bool:
     return asked == request.as_dict()
 
 
-def _is_committed(slot: Slot, document: Document, context: Context) -> bool:
+def _is_committed(slot: Slot, document: Document) -> bool:
     """Whether the version that the slot was working on has been saved already."""
-    if document.state is None or document.state == slot.data["file_state"] or "version" not in slot.data:
-        return False
-    info = load_info(store_folder(context.spec), document.state)
-    return (info.version, info.parent) == (slot.data["version"], slot.data["parent"])
+    return document.state is not None and document.state == slot.data.get(RESULT)

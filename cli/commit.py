@@ -9,7 +9,8 @@ from typing import Any
 
 from nhnas.compiler.build import build
 from nhnas.compiler.files import read_file, replace_text, write_file
-from nhnas.compiler.place import store_folder
+from nhnas.compiler.place import spec_key, store_folder
+from nhnas.compiler.slot import read_slot, write_slot
 from nhnas.compiler.store import Snapshot, identify, save_snapshot
 from nhnas.spec.canonical import canonical, same_architecture
 from nhnas.spec.document import Document, parse_document
@@ -19,6 +20,9 @@ from nhnas.spec.notes import with_notes
 from nhnas.spec.rewrite import rewrite
 from nhnas.trainer.evaluate import evaluate
 from nhnas.work import Work
+
+RESULT = "result"
+"""Key of the slot's data: the id of the version that was about to be saved."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,20 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
     snapshot = Snapshot(
         identity, work.parent, work.version, text, weights, moments, state, work.edits, work.metrics
     )
+    _announce(work, identity)
     save_snapshot(store_folder(work.context.spec), snapshot)
     path = _replace(work, path, before, text, identity)
     return Saved(
         work.version, identity, path, test, info["totals"], work.edits, info["max_change"], info["changed"]
     )
+
+
+def _announce(work: Work, identity: str) -> None:
+    """Note in the slot what is about to be saved, so that after a kill it is known to be saved."""
+    store, key = store_folder(work.context.spec), spec_key(work.context.spec)
+    slot = read_slot(store, key)
+    if slot is not None:
+        write_slot(store, key, slot.goal, slot.tensors, {**slot.data, RESULT: identity})
 
 
 def _new_text(work: Work, identity: str) -> tuple[Path, bytes | None, bytes]:

@@ -20,7 +20,7 @@ from nhnas.commit import Saved
 from nhnas.compiler.slot import read_slot
 from nhnas.report import Report
 from nhnas.spec.document import read_document
-from nhnas.spec.errors import Interrupted
+from nhnas.spec.errors import InputError, Interrupted
 from tests import tiny
 
 Command = Callable[[Path, Report], list[Saved]]
@@ -227,3 +227,15 @@ def test_a_stopped_command_says_so_and_goes_on(number: signal.Signals, code: int
     done = subprocess.run(words, cwd=again.parent, capture_output=True, text=True, check=True)
     assert f"version 1 ({expected.state}) in spec.yaml" in done.stdout
     assert tiny.outcome(whole) == tiny.outcome(again)
+
+
+def test_a_sibling_version_is_not_taken_for_the_saved_one(tmp_path: Path) -> None:
+    """Another branch's version of the same number and parent does not end an interrupted step silently."""
+    spec = prepared(tmp_path, tiny.DENSE, 1)
+    sibling = spec.with_name("sibling.yaml")
+    sibling.write_text(spec.read_text().replace("lr: 0.05", "lr: 0.01"))
+    tiny.step(sibling)
+    assert stopped(tiny.step, spec, tiny.Counting(2))
+    spec.write_bytes(sibling.read_bytes())
+    with pytest.raises(InputError, match="--discard"):
+        tiny.step(spec)

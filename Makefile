@@ -38,6 +38,7 @@ demo: $(READY) ## two steps on the spirals, from scratch, in ./demo
 	cd demo && unset NHNAS_STORE && for command in step step log eval plot; do \
 	  echo && echo "\$$ nhnas $$command spec.yaml" && ../.venv/bin/nhnas $$command spec.yaml || exit; \
 	done
+	@echo && echo "the decision boundary is drawn in demo/spec.boundary.png; go on there: cd demo, ../.venv/bin/nhnas step spec.yaml"
 
 test: $(READY) ## all tests that need no system package
 	$(PYTEST) -m 'not system and not crash' $(ARGS)

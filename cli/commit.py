@@ -49,19 +49,7 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
     # built as `eval` builds it: another memory format would give another last digit
     network = build(work.arch, weights, device=work.numerics.device)
     test = evaluate(network, work.dataset, work.dataset.test, work.document.train)
-    own = [c for c in work.changes if c["stage"] != "hand"]
-    info: dict[str, Any] = {
-        "test": test,
-        "totals": measure(work.arch).as_dict(),
-        "changes": work.changes,
-        "max_change": max((c["max_change"] for c in own), default=0.0),
-        "changed": max((c["changed"] for c in own), default=0),
-        "facts": {key: work.facts[key] for key in ("added", "fit") if key in work.facts},
-    }
-    if not all(map(math.isfinite, [*test.values(), info["max_change"]])):
-        raise TrainingError(
-            f"the test loss is {test['loss']} after training; nothing was saved; lower train.lr"
-        )
+    info = _info(work, test)
     exact = {
         **exact,
         "epochs": exact["epochs"] + work.progress.epoch,
@@ -82,6 +70,24 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
     return Saved(
         work.version, identity, path, test, info["totals"], work.edits, info["max_change"], info["changed"]
     )
+
+
+def _info(work: Work, test: dict[str, float]) -> dict[str, Any]:
+    """What the log tells of a version; raises TrainingError where a figure is not finite."""
+    own = [c for c in work.changes if c["stage"] != "hand"]
+    largest = max((c["max_change"] for c in own), default=0.0)
+    if not all(map(math.isfinite, [*test.values(), largest])):
+        raise TrainingError(
+            f"the test loss is {test['loss']} after training; nothing was saved; lower train.lr"
+        )
+    return {
+        "test": test,
+        "totals": measure(work.arch).as_dict(),
+        "changes": work.changes,
+        "max_change": largest,
+        "changed": max((c["changed"] for c in own), default=0),
+        "facts": {key: work.facts[key] for key in ("added", "fit") if key in work.facts},
+    }
 
 
 def _announce(work: Work, identity: str) -> None:

@@ -441,7 +441,7 @@ def of_shortcuts(edits: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 def test_a_useless_shortcut_goes_and_comes_back(tmp_path: Path) -> None:
     """It fades while H > M, is on record, and is back, quiet, when H < 0.95·M; no output ever moves."""
     spec, report = quiet_spec(tmp_path / "work"), tiny.Counting()
-    text = spec.read_text()
+    head = read_document(spec).architecture.net[1]
     (saved,) = tiny.step(spec, report)
     assert [("remove", "drop_shortcut", "block")] == of_shortcuts(saved.edits)
     assert (0, True) == (saved.changed, saved.max_change < 1e-6)
@@ -461,22 +461,13 @@ def test_a_useless_shortcut_goes_and_comes_back(tmp_path: Path) -> None:
         report.lines.count("restore_shortcut: block"),
     )
     assert "shortcut: false" not in spec.read_text()
-    assert read_document(spec).architecture.net[1] == tiny_head(text)
+    assert head == read_document(spec).architecture.net[1]
     snapshot = snapshot_of(spec)
     assert "dropped" not in snapshot.state["exact"]
     assert 0.0 == float(snapshot.weights["block.weight"].abs().max())
     tiny.edit(spec, "lr: 0.00001", "lr: 0.05")
     tiny.train(spec, epochs=1)
     assert 0.0 < float(snapshot_of(spec).weights["block.weight"].abs().max())
-
-
-def tiny_head(text: str) -> Any:
-    """The head of a spec's text: what shortcuts of others leave alone."""
-    folder_free = [line for line in text.splitlines() if "name: head" in line]
-    assert 1 == len(folder_free)
-    return Architecture.model_validate(
-        {"input": [1], "net": [{"name": "head", "op": "dense", "width": 2, "note": "the end"}]}
-    ).net[0]
 
 
 def test_without_the_setting_nothing_happens(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+../../cli/reading_verbs.py

@@ -1,0 +1,1 @@
+../../cli/training_verbs.py

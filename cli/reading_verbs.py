@@ -1,0 +1,91 @@
+"""Verbs of the command line that read a spec, and `init`; what they do is imported when they are called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nhnas.arguments import AllowImport, Fresh, Json, Spec, Specs
+
+if TYPE_CHECKING:
+    from nhnas.work import Context
+
+
+def check(specs: Specs) -> None:
+    """Check spec files; every error in one pass, as file:line:column."""
+    from nhnas.check import check as check_specs
+
+    raise typer.Exit(check_specs(specs))
+
+
+def show(specs: Specs, as_json: Json = False) -> None:
+    """Show architectures as trees with neurons, parameters, MACs and depth."""
+    from nhnas.show import show as show_specs
+
+    show_specs(specs, as_json)
+
+
+def init(
+    template: Annotated[str, typer.Argument(help="spirals, regression2d, mnist-dense, …, or resnet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = Path("spec.yaml"),
+    width: Annotated[int, typer.Option(min=1, help="resnet: neurons of the first stage.")] = 16,
+    blocks: Annotated[int, typer.Option(min=1, help="resnet: blocks a stage.")] = 3,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a spec file from a template."""
+    from nhnas.init import init as write_template
+
+    write_template(template, output, width, blocks, force)
+
+
+def evaluate(
+    spec: Spec,
+    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
+    as_json: Json = False,
+    fresh: Fresh = False,
+    allow_import: AllowImport = False,
+) -> None:
+    """Loss and accuracy of the file as it is; writes nothing."""
+    from nhnas.evaluation import evaluate_spec
+
+    result = evaluate_spec(spec, split, _context(spec, fresh, allow_import))
+    if as_json:
+        print(json.dumps(result))
+    else:
+        print(
+            "  ".join(f"{key} {value:.6g}" if key != "split" else str(value) for key, value in result.items())
+        )
+
+
+def log(spec: Spec, as_json: Json = False) -> None:
+    """The versions that led to this file, oldest first."""
+    from nhnas.log import history, table
+
+    records = history(spec)
+    if as_json:
+        for record in records:
+            print(json.dumps(record))
+    else:
+        print(table(records) if records else f"{spec}: untrained, no version yet")
+
+
+def plot(
+    spec: Spec,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help=".png, .svg or .pdf")] = None,
+    fresh: Fresh = False,
+    allow_import: AllowImport = False,
+) -> None:
+    """Draw the decision boundary or surface (two inputs), or the history."""
+    from nhnas.plot import plot as draw
+
+    print(draw(spec, output, _context(spec, fresh, allow_import)))
+
+
+def _context(spec: Path, fresh: bool, allow_import: bool) -> Context:
+    from nhnas.report import Silent
+    from nhnas.work import Context
+
+    return Context(spec, Silent(), lambda: 0, allow_import, fresh)

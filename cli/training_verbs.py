@@ -1,0 +1,83 @@
+"""Verbs of the command line that save versions; torch comes when they are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nhnas.arguments import AllowImport, Discard, Fresh, Probe, Spec, Wait
+
+if TYPE_CHECKING:
+    from nhnas.command import Options
+    from nhnas.commit import Saved
+
+
+def step(
+    spec: Spec,
+    to: Annotated[int | None, typer.Option("--to", min=0, help="Nothing happens at this version.")] = None,
+    fresh: Fresh = False,
+    discard: Discard = False,
+    wait: Wait = False,
+    allow_import: AllowImport = False,
+    probe: Probe = 256,
+) -> None:
+    """Grow, train until the loss is flat, remove the least important neurons, save the next version."""
+    from nhnas.command import step as run_step
+    from nhnas.report import Lines
+
+    options = _options(fresh, discard, wait, allow_import, probe)
+    _tell(run_step(spec, to, options, Lines()), spec)
+
+
+def run(
+    spec: Spec,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="So many steps more.")] = None,
+    to: Annotated[int | None, typer.Option("--to", min=0, help="Up to this version.")] = None,
+    fresh: Fresh = False,
+    discard: Discard = False,
+    wait: Wait = False,
+    allow_import: AllowImport = False,
+    probe: Probe = 256,
+) -> None:
+    """Several steps; the file is read again before each."""
+    from nhnas.command import run as run_steps
+    from nhnas.report import Lines
+
+    options = _options(fresh, discard, wait, allow_import, probe)
+    _tell(run_steps(spec, steps, to, options, Lines()), spec)
+
+
+def train(
+    spec: Spec,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs, along train.schedule.")],
+    fresh: Fresh = False,
+    discard: Discard = False,
+    wait: Wait = False,
+    allow_import: AllowImport = False,
+) -> None:
+    """Train without changing the architecture, and save a version."""
+    from nhnas.command import train as run_training
+    from nhnas.report import Lines
+
+    options = _options(fresh, discard, wait, allow_import, 256)
+    _tell(run_training(spec, epochs, options, Lines()), spec)
+
+
+def _options(fresh: bool, discard: bool, wait: bool, allow_import: bool, probe: int) -> Options:
+    from nhnas.command import Options
+
+    return Options(fresh, discard, wait, allow_import, probe)
+
+
+def _tell(saved: list[Saved], spec: Path) -> None:
+    """What was saved, a line a version."""
+    from nhnas.log import edits_text, measure_text
+
+    if not saved:
+        print(f"{spec}: this version is there already; nothing to do")
+    for one in saved:
+        size = f"{one.totals['parameters']:,} parameters, {one.totals['neurons']} neurons"
+        print(f"version {one.version} ({one.state}) in {one.path}: test {measure_text(one.test)}, {size}")
+        print(f"  edits: {edits_text(one.edits)}; largest |Δoutput| {one.max_change:.1e}")

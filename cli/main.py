@@ -28,13 +28,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for verb in (reading_verbs.init, reading_verbs.check, reading_verbs.show):
-    app.command()(verb)
-for verb in (training_verbs.step, training_verbs.run, training_verbs.train):
-    app.command()(verb)
+app.command()(reading_verbs.init)
+app.command()(reading_verbs.check)
+app.command()(reading_verbs.show)
+app.command()(training_verbs.step)
+app.command()(training_verbs.run)
+app.command()(training_verbs.train)
 app.command(name="eval")(reading_verbs.evaluate)
-for verb in (reading_verbs.log, reading_verbs.plot):
-    app.command()(verb)
+app.command()(reading_verbs.log)
+app.command()(reading_verbs.plot)
 
 
 def main(arguments: list[str] | None = None) -> None:

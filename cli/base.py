@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from nhnas.compiler.recipe import RowRecipe
 from nhnas.compiler.remap import remap_optimizer
 from nhnas.compiler.store import load_snapshot
 from nhnas.compiler.tensor_plan import tensor_plans
+from nhnas.edits_file import EditsFile
+from nhnas.hand_edits import hand_edits
 from nhnas.search.shortcuts import carry_record
-from nhnas.spec.canonical import canonical, from_canonical, same_architecture
-from nhnas.spec.diff import Leavers, diff
+from nhnas.spec.apply import apply
+from nhnas.spec.canonical import bare, from_canonical
 from nhnas.spec.document import Document
 from nhnas.spec.edits import Edit
 from nhnas.spec.errors import InputError
 from nhnas.spec.model import Architecture
-from nhnas.spec.paths import update
 
 NOTHING_TRAINED: dict[str, Any] = {"moving_average": {}, "epochs": 0}
 
@@ -31,14 +32,16 @@ NOTHING_TRAINED: dict[str, Any] = {"moving_average": {}, "epochs": 0}
 class Base:
     """A document with its trained state.
 
-    `state` None: untrained. `pending` are hand edits of `net` since the snapshot; `weights` and
-    `optimizer` are carried over to what the file says. `exact` is the snapshot's exact part.
+    `state` None: untrained. `pending` are edits since the snapshot: what a person changed in `net`, then
+    those that a command was given. `architecture`, `weights` and `optimizer` are what they lead to.
+    `exact` is the snapshot's exact part; `before` and `before_weights` are as they were in the snapshot.
     """
 
     document: Document
     state: str | None
     version: int
     pending: tuple[Edit, ...]
+    architecture: Architecture
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     exact: dict[str, Any]
@@ -46,15 +49,17 @@ class Base:
     before_weights: dict[str, Tensor]
 
 
-def load_base(document: Document, spec: Path, *, fresh: bool = False) -> Base:
+def load_base(document: Document, spec: Path, *, fresh: bool = False, edits: EditsFile | None = None) -> Base:
     """Weights for the document: from its snapshot, carried over where a person edited `net`.
 
-    Raises InputError where the snapshot is not in the store or belongs to another input.
+    `edits` come on top of what the file says. Raises InputError where the snapshot is not in the store or
+    belongs to another input, and where `edits` do not fit or were planned for something else.
     """
-    arch, seed = document.architecture, document.train.seed
+    arch, seed, extra = document.architecture, document.train.seed, () if edits is None else edits.edits
     if document.state is None or fresh:
+        arch = bare(apply(arch, extra))
         weights = initial_weights(arch, seed)
-        return Base(document, None, 0, (), weights, {}, NOTHING_TRAINED, None, {})
+        return Base(document, None, 0, (), arch, weights, {}, NOTHING_TRAINED, None, {})
     snapshot = load_snapshot(store_folder(spec), document.state)
     before = from_canonical(snapshot.state["architecture"])
     if before.input != arch.input:
@@ -63,10 +68,13 @@ def load_base(document: Document, spec: Path, *, fresh: bool = False) -> Base:
             f"{list(before.input)}; put it back, or start untrained with --fresh"
         )
     weights, moments, exact = snapshot.weights, snapshot.optimizer, snapshot.state["exact"]
-    pending: tuple[Edit, ...] = ()
-    if not same_architecture(before, arch):
-        wanted = from_canonical(canonical(arch))  # a snapshot has no notes: they are no edit
-        pending = diff(before, wanted, _leavers(exact.get("importance", {})), _renamed(before, wanted))
+    if edits is not None and edits.plan is not None:
+        edits.check(document, snapshot.version)
+        pending = edits.edits
+    else:
+        pending = (*hand_edits(document, spec, before, exact), *extra)
+    arch = apply(before, pending)
+    if pending:
         _, recipe, weights = grown(before, pending, weights, seed=seed, parent=snapshot.id)
         moments = remap_optimizer(tensor_plans(arch, recipe), moments)
         exact = carry_record({**exact, **carry_sites(exact, recipe.sites)}, before, pending)
@@ -75,39 +83,13 @@ def load_base(document: Document, spec: Path, *, fresh: bool = False) -> Base:
         snapshot.id,
         snapshot.version,
         pending,
+        arch,
         weights,
         moments,
         exact,
         before,
         snapshot.weights,
     )
-
-
-def _leavers(importance: Mapping[str, Sequence[float | None]]) -> Leavers:
-    """Where a person shrinks a site, unmeasured newcomers go first, then the least important."""
-
-    def choose(site: str, neurons: int, leaving: int) -> tuple[int, ...]:
-        values = importance.get(site, [None] * neurons)
-
-        def order(neuron: int) -> tuple[bool, float, int]:
-            value = values[neuron]
-            return value is not None, value or 0.0, -neuron
-
-        return tuple(sorted(sorted(range(neurons), key=order)[:leaving]))
-
-    return choose
-
-
-def _renamed(before: Architecture, after: Architecture) -> dict[str, str]:
-    """Layers that have another name and are the same otherwise, at the same place of as long a chain."""
-    if len(before.net) != len(after.net):
-        return {}
-    names = {layer.name for layer in after.net}
-    return {
-        old.name: new.name
-        for old, new in zip(before.net, after.net, strict=True)
-        if old.name not in names and update(old, name=new.name) == new
-    }
 
 
 def carry_sites(exact: dict[str, Any], sites: Mapping[str, RowRecipe]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from nhnas.compiler.history import load_info
 from nhnas.compiler.lock import hold
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import Slot, clear_slot, read_slot, write_slot
+from nhnas.edits_file import EditsFile
 from nhnas.interrupt import stop_requests
 from nhnas.opening import begin, resume
 from nhnas.report import Report, Silent
@@ -59,7 +60,7 @@ def step(spec: Path, to: int | None, options: Options, report: Report | None = N
     version = _version_of(spec, options)
     if to is not None and not version <= to <= version + 1:
         raise InputError(f"{spec} is at version {version}: one step leads to {version + 1}, not to {to}")
-    return _train(spec, Request("step", options.fresh, to=to), options, run_step, report)
+    return train_under_lock(spec, Request("step", options.fresh, to=to), options, run_step, report)
 
 
 def run(
@@ -71,13 +72,15 @@ def run(
     version = _version_of(spec, options)
     if to is not None and to < version:
         raise InputError(f"{spec} is at version {version} already, beyond {to}; check out the older one")
-    return _train(spec, Request("run", options.fresh, steps=steps, to=to), options, run_step, report)
+    return train_under_lock(
+        spec, Request("run", options.fresh, steps=steps, to=to), options, run_step, report
+    )
 
 
 def train(spec: Path, epochs: int, options: Options, report: Report | None = None) -> list[Saved]:
     """Train without changing the architecture, along `train.schedule`, and save a version."""
     request = Request("train", options.fresh, epochs=epochs)
-    return _train(spec, request, options, lambda work: _follow(work, epochs), report)
+    return train_under_lock(spec, request, options, lambda work: _follow(work, epochs), report)
 
 
 def _follow(work: Work, epochs: int) -> Saved:
@@ -100,10 +103,15 @@ def current_version(document: Document) -> int:
     return load_info(store_folder(document.path), document.state).version
 
 
-def _train(
-    spec: Path, request: Request, options: Options, work_on: Callable[[Work], Saved], report: Report | None
+def train_under_lock(
+    spec: Path,
+    request: Request,
+    options: Options,
+    work_on: Callable[[Work], Saved],
+    report: Report | None,
+    edits: EditsFile | None = None,
 ) -> list[Saved]:
-    """Hold the spec, and work until the goal's version is there."""
+    """Hold the spec, and work until the goal's version is there; `edits` come first, on top of the file."""
     store, key = store_folder(spec), spec_key(spec)
     with hold(store, key, options.wait, f"nhnas {request.command}"), stop_requests() as stop:
         context = Context(
@@ -112,10 +120,12 @@ def _train(
         sweep(spec.resolve().parent)
         if options.discard:
             clear_slot(store, key)
-        return _until_goal(context, request, work_on)
+        return _until_goal(context, request, work_on, edits)
 
 
-def _until_goal(context: Context, request: Request, work_on: Callable[[Work], Saved]) -> list[Saved]:
+def _until_goal(
+    context: Context, request: Request, work_on: Callable[[Work], Saved], edits: EditsFile | None
+) -> list[Saved]:
     store, key = store_folder(context.spec), spec_key(context.spec)
     slot = _checked(read_slot(store, key), request, context)
     document = read_document(context.spec)
@@ -127,7 +137,10 @@ def _until_goal(context: Context, request: Request, work_on: Callable[[Work], Sa
             context.report.say(f"continuing version {slot.data['version']} ({slot.data['stage']})")
             work = resume(context, slot)
         else:
-            base = load_base(document, context.spec, fresh=context.fresh and version == goal["from"])
+            first = version == goal["from"]
+            base = load_base(
+                document, context.spec, fresh=context.fresh and first, edits=edits if first else None
+            )
             work = begin(context, base, goal, version + 1)
         slot = None
         context.report.say(f"{context.spec.name}: version {work.version}")

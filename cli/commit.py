@@ -74,7 +74,7 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
 
 def _info(work: Work, test: dict[str, float]) -> dict[str, Any]:
     """What the log tells of a version; raises TrainingError where a figure is not finite."""
-    own = [c for c in work.changes if c["stage"] != "hand"]
+    own = [c for c in work.changes if c["stage"] != "hand" or work.stage == "apply"]
     largest = max((c["max_change"] for c in own), default=0.0)
     if not all(map(math.isfinite, [*test.values(), largest])):
         raise TrainingError(
@@ -121,7 +121,8 @@ def _parsed(text: bytes, path: Path) -> Document | None:
 
 
 def _rewritten(document: Document, work: Work, identity: str) -> bytes:
-    arch = with_notes(work.arch, document.architecture)
+    renamed = {edit["new"]: edit["old"] for edit in work.edits if edit["kind"] == "rename"}
+    arch = with_notes(work.arch, document.architecture, renamed)
     return rewrite(document, arch, version=work.version, state=identity)
 
 

@@ -26,7 +26,7 @@ def evaluate_spec(spec: Path, split: str, context: Context) -> dict[str, Any]:
         raise InputError(f"{spec}: there is no split {split!r}, only {found}; data.val holds samples out")
     numerics = choose_numerics(document.train)
     use_numerics(numerics)
-    network = build(document.architecture, base.weights, device=numerics.device)
+    network = build(base.architecture, base.weights, device=numerics.device)
     return {"split": split, **evaluate(network, dataset, dataset.splits[split], document.train)}
 
 
@@ -34,6 +34,6 @@ def load_model(spec: Path, *, fresh: bool = False) -> Network:
     """The network of a spec file in evaluation mode, with its weights; on the CPU."""
     document = read_document(spec)
     base = load_base(document, spec, fresh=fresh)
-    network = build(document.architecture, base.weights)
+    network = build(base.architecture, base.weights)
     network.eval()
     return network

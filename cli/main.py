@@ -13,7 +13,7 @@ from typing import Any
 import typer
 import typer.exceptions
 
-from nhnas import reading_verbs, training_verbs
+from nhnas import diff_verbs, reading_verbs, training_verbs
 from nhnas.spec.errors import NhnasError
 
 CTRL_C = 130
@@ -31,6 +31,9 @@ app = typer.Typer(
 app.command()(reading_verbs.init)
 app.command()(reading_verbs.check)
 app.command()(reading_verbs.show)
+app.command()(diff_verbs.diff)
+app.command()(diff_verbs.plan)
+app.command()(diff_verbs.apply)
 app.command()(training_verbs.step)
 app.command()(training_verbs.run)
 app.command()(training_verbs.train)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from nhnas.base import Base
 from nhnas.compiler.build import build
 from nhnas.compiler.slot import Slot
+from nhnas.log import edits_text
 from nhnas.spec.canonical import from_canonical
 from nhnas.spec.document import Document, parse_document
 from nhnas.spec.edits import edit_to_dict
@@ -48,6 +50,15 @@ def sample_batch(dataset: Dataset, batch: int) -> Tensor:
     return next(iter(ordered_batches(first, batch, dataset.mean, dataset.std, "cpu"))).inputs
 
 
+def sample_inputs(document: Document, spec: Path, count: int) -> tuple[Tensor, Tensor]:
+    """The first test samples [N, *input] as they are evaluated, and their targets; raises InputError."""
+    folder = spec.resolve().parent
+    dataset = load_dataset(document.data, seed=document.train.seed, folder=folder)
+    first = dataset.test.take(torch.arange(min(count, len(dataset.test))))
+    batch = next(iter(ordered_batches(first, count, dataset.mean, dataset.std, "cpu")))
+    return batch.inputs, batch.targets
+
+
 def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> Work:
     """Fresh work on the version after `base`."""
     document = base.document
@@ -55,18 +66,24 @@ def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> W
     numerics = choose_numerics(document.train)
     use_numerics(numerics)
     train = settings_at(document.search, document.train, base.exact["epochs"])[1]
-    network = build(document.architecture, base.weights, device=numerics.device)
+    network = build(base.architecture, base.weights, device=numerics.device)
     numerics = measured(numerics, network, sample_batch(dataset, train.batch))
     engine = make_engine(document, train, network, dataset, version, numerics, base.optimizer)
-    work = Work(
-        context, goal, document, version, base.state, document.architecture, engine, dataset, base.exact
-    )
+    work = Work(context, goal, document, version, base.state, base.architecture, engine, dataset, base.exact)
     if base.pending and base.before is not None:
         old = build(base.before, base.before_weights, device=numerics.device)
         before = outputs_of(old, dataset, dataset.test, context.probe_samples)
         work.edits += [{"stage": "hand", **edit_to_dict(edit)} for edit in base.pending]
         work.note_change("hand", before, work.probe())
+        _tell(work, context)
     return work
+
+
+def _tell(work: Work, context: Context) -> None:
+    """That, and how far, the outputs moved when the weights were carried over to a person's edits."""
+    moved = [f"largest |Δoutput| {c['max_change']:.1e} over {c['samples']} samples" for c in work.changes]
+    told = "; ".join([f"carried the weights over to your edits: {edits_text(work.edits)}", *moved])
+    context.report.say(told)
 
 
 def resume(context: Context, slot: Slot) -> Work:

@@ -28,7 +28,7 @@ def step(
     from nhnas.report import Lines
 
     options = _options(fresh, discard, wait, allow_import, probe)
-    _tell(run_step(spec, to, options, Lines()), spec)
+    tell(run_step(spec, to, options, Lines()), spec)
 
 
 def run(
@@ -46,7 +46,7 @@ def run(
     from nhnas.report import Lines
 
     options = _options(fresh, discard, wait, allow_import, probe)
-    _tell(run_steps(spec, steps, to, options, Lines()), spec)
+    tell(run_steps(spec, steps, to, options, Lines()), spec)
 
 
 def train(
@@ -62,7 +62,7 @@ def train(
     from nhnas.report import Lines
 
     options = _options(fresh, discard, wait, allow_import, 256)
-    _tell(run_training(spec, epochs, options, Lines()), spec)
+    tell(run_training(spec, epochs, options, Lines()), spec)
 
 
 def _options(fresh: bool, discard: bool, wait: bool, allow_import: bool, probe: int) -> Options:
@@ -71,8 +71,8 @@ def _options(fresh: bool, discard: bool, wait: bool, allow_import: bool, probe: 
     return Options(fresh, discard, wait, allow_import, probe)
 
 
-def _tell(saved: list[Saved], spec: Path) -> None:
-    """What was saved, a line a version."""
+def tell(saved: list[Saved], spec: Path) -> None:
+    """Print what was saved, a line a version."""
     from nhnas.log import edits_text, measure_text
 
     if not saved:

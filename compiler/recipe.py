@@ -6,7 +6,7 @@ optimizer moments, ages and importances.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nhnas.compiler.marks import (
@@ -144,8 +144,12 @@ def single(before: Architecture, after: Architecture, edit: Edit) -> Recipe:
     old_leaves = {leaf.path: leaf for leaf in leaves(before)}
     old_biases = {node.path: node for node in biases(before)}
     quiet = _quiet_paths(before, after, edit)
+    joined = _joined(before, edit)
     return Recipe(
-        {leaf.path: _leaf(leaf, old_leaves, origins, edit, leaf.path in quiet) for leaf in leaves(after)},
+        {
+            leaf.path: _leaf(leaf, old_leaves, origins, edit, joined, leaf.path in quiet)
+            for leaf in leaves(after)
+        },
         {node.path: _bias(node, old_biases, origins, edit) for node in biases(after)},
         {key: _own_neurons(origins[key]) for key in sites(after)},
     )
@@ -164,20 +168,36 @@ def _old_path(path: str, edit: Edit) -> str:
     return f"{edit.old if name == edit.new else name}{dot}{rest}"
 
 
+def _joined(before: Architecture, edit: Edit) -> dict[str, str]:
+    """Of a layer that joins a stream: its own site → the stream's, which takes its neurons' places."""
+    if not isinstance(edit, Set) or edit.key != "shortcut" or edit.new != "identity":
+        return {}
+    node = next(node for node in nodes(before) if node.path == edit.path)
+    return {node.writes.site: node.reads.site}
+
+
 def _leaf(
-    leaf: Leaf, old: dict[str, Leaf], origins: dict[str, RowRecipe], edit: Edit, quiet: bool
+    leaf: Leaf,
+    old: dict[str, Leaf],
+    origins: dict[str, RowRecipe],
+    edit: Edit,
+    joined: Mapping[str, str],
+    quiet: bool,
 ) -> LeafRecipe:
     before = old.get(_old_path(leaf.path, edit))
     rows, columns = origins[leaf.writes.site], origins[leaf.reads.site]
-    if before is None or not _continues(before, leaf, rows, columns):
+    if before is None or not _continues(before, leaf, rows, columns, joined):
         return _anew(leaf, quiet)
     kernel = centred(before.kernel, leaf.kernel)
     return LeafRecipe(before.path, rows.rows, columns.rows, kernel, before.norm == leaf.norm)
 
 
-def _continues(before: Leaf, after: Leaf, rows: RowRecipe, columns: RowRecipe) -> bool:
+def _continues(
+    before: Leaf, after: Leaf, rows: RowRecipe, columns: RowRecipe, joined: Mapping[str, str]
+) -> bool:
     """True where the leaf still connects the same two sites in the same way."""
-    same_ends = (before.writes.site, before.reads.site) == (rows.source, columns.source)
+    ends = (joined.get(port.site, port.site) for port in (before.writes, before.reads))
+    same_ends = tuple(ends) == (rows.source, columns.source)
     return same_ends and before.op == after.op and before.reads.columns == after.reads.columns
 
 

@@ -24,6 +24,7 @@ from nhnas.spec.edits import (
     Rename,
     RestoreShortcut,
     Set,
+    SwapLayer,
 )
 from nhnas.spec.errors import InputError
 from nhnas.spec.model import Architecture, Conv, Dense, Residual
@@ -152,6 +153,15 @@ def _(edit: RemoveLayer, arch: Architecture) -> Architecture:
     found = arch.net[edit.index] if edit.index < len(arch.net) else None
     _expect(found, edit.layer, f"layer {edit.index + 1}")
     return replace_layers(arch, (*arch.net[: edit.index], *arch.net[edit.index + 1 :]))
+
+
+@_apply.register
+def _(edit: SwapLayer, arch: Architecture) -> Architecture:
+    found = arch.net[edit.index] if edit.index < len(arch.net) else None
+    _expect(found, edit.old, f"layer {edit.index + 1}")
+    if isinstance(edit.old, Conv | Dense) or isinstance(edit.new, Conv | Dense):
+        raise InputError(f"layer {edit.index + 1}: only layers without weights are swapped")
+    return replace_layers(arch, (*arch.net[: edit.index], edit.new, *arch.net[edit.index + 1 :]))
 
 
 @_apply.register

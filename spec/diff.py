@@ -5,7 +5,8 @@ Matching is trivial because nodes have identities: a layer is its name, a node i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from nhnas.spec.apply import applied, site_size
@@ -18,74 +19,99 @@ from nhnas.spec.edits import (
     Promote,
     RemoveLayer,
     RemoveNeurons,
-    Rename,
     RestoreShortcut,
     Set,
+    SwapLayer,
 )
 from nhnas.spec.model import Architecture, Conv, Dense, Layer, Node, Residual
-from nhnas.spec.paths import change_node, layer_index, update
-from nhnas.spec.shapes import trace
-
-Leavers = Callable[[str, int, int], tuple[int, ...]]
-"""(site, neurons now, how many must go) → their positions, rising."""
-
-
-def last_ones(_site: str, neurons: int, leaving: int) -> tuple[int, ...]:
-    """Without a measurement the last neurons of a site go: growth appends, so they are the youngest."""
-    return tuple(range(neurons - leaving, neurons))
+from nhnas.spec.paths import change_node, update
+from nhnas.spec.renames import rename_edits
+from nhnas.spec.shapes import Port, trace
+from nhnas.spec.turnover import LAST_ONES, Turnover
 
 
 def diff(
     old: Architecture,
     new: Architecture,
-    leavers: Leavers = last_ones,
+    turnover: Turnover = LAST_ONES,
     renamed: Mapping[str, str] | None = None,
 ) -> tuple[Edit, ...]:
     """Edits with `apply(old, diff(old, new)) == new`.
 
-    `leavers` chooses which neurons go where a site shrinks; `renamed` maps old layer names to new
-    ones. `input` is no part of an edit: of two architectures with different inputs only `net` is
-    compared.
+    `turnover` chooses which neurons go and come where a site has another size; `renamed` maps old layer
+    names to new ones. `input` is no part of an edit: of two architectures with different inputs only
+    `net` is compared.
     """
     edits: list[Edit] = []
     arch = old
-    for step in (_renames(old, renamed or {}), None):
-        for edit in _chain(arch, new) if step is None else step:
-            edits.append(edit)
-            arch = applied(arch, edit)
-    for layer in new.net:
-        if isinstance(layer, Node):
-            for edit in _node(arch, layer, layer.name, leavers):
-                edits.append(edit)
-                arch = applied(arch, edit)
+    for edit in rename_edits(old, renamed or {}):
+        edits.append(edit)
+        arch = applied(arch, edit)
+    staying = _staying(arch.net, new.net)
+    edits += _chain(arch.net, new.net, staying.keys())
+    for flow in trace(new)[0]:
+        layer, before = flow.layer, staying.get(flow.layer.name)
+        if isinstance(layer, Node) and before is not None and before != layer:
+            edits += _node(_alone(before, flow.reads), layer, layer.name, turnover)
     return tuple(edits)
 
 
-def _renames(old: Architecture, renamed: Mapping[str, str]) -> Iterator[Edit]:
-    names = {layer.name for layer in old.net}
-    for before, after in renamed.items():
-        if before in names and after not in names:
-            yield Rename(old=before, new=after)
+def _alone(layer: Layer, reads: Port) -> Architecture:
+    """A chain of this layer alone, reading what it will read: its edits concern no other layer."""
+    return Architecture.model_construct(input=(reads.neurons, *(reads.map or ())), net=(layer,))
 
 
-def _chain(old: Architecture, new: Architecture) -> Iterator[Edit]:
-    """Remove and insert layers until names, operations and order agree; set weightless layers."""
-    targets = {layer.name: layer for layer in new.net}
-    staying = _in_order([x.name for x in old.net if _same_kind(x, targets.get(x.name))], list(targets))
-    kept = list(old.net)
-    for index in range(len(kept) - 1, -1, -1):
-        if kept[index].name not in staying:
-            yield RemoveLayer(index=index, layer=kept.pop(index))
-    for index, layer in enumerate(new.net):
-        if layer.name not in staying:
+def _staying(old: Sequence[Layer], new: Sequence[Layer]) -> dict[str, Layer]:
+    """Name → old layer of all that neither come, go nor move."""
+    after = {x.name: x for x in new}
+    names = _in_order([x.name for x in old if _same_kind(x, after.get(x.name))], list(after))
+    return {x.name: x for x in old if x.name in names}
+
+
+def _chain(old: Sequence[Layer], new: Sequence[Layer], staying: Collection[str]) -> Iterator[Edit]:
+    """Remove, swap and insert layers until names, operations and order agree; set weightless layers."""
+    before = {x.name: x for x in old}
+    swaps = _swaps(old, new, staying)
+    swapped = {layer.name for layer in swaps.values()}
+    for index in range(len(old) - 1, -1, -1):
+        if old[index].name not in staying and old[index].name not in swapped:
+            yield RemoveLayer(index=index, layer=old[index])
+    for index, layer in enumerate(new):
+        if index in swaps:
+            yield SwapLayer(index=index, old=swaps[index], new=layer)
+        elif layer.name not in staying:
             yield InsertLayer(index=index, layer=layer)
-        elif not isinstance(layer, Node):
-            before = next(x for x in kept if x.name == layer.name)
-            yield from _settings(before, layer, layer.name)
+    for layer in new:
+        if layer.name in staying and not isinstance(layer, Node):
+            yield from _settings(before[layer.name], layer, layer.name)
 
 
 def _same_kind(old: Layer, new: Layer | None) -> bool:
     return new is not None and new.op == old.op
+
+
+def _swaps(old: Sequence[Layer], new: Sequence[Layer], staying: Collection[str]) -> dict[int, Layer]:
+    """Index of a new layer without weights → the one that makes way for it, between the same neighbours."""
+    leaving = _between(old, staying)
+    arriving = _between([*new], staying)
+    places = {id(layer): index for index, layer in enumerate(new)}
+    return {
+        places[id(y)]: x
+        for anchor, layers in arriving.items()
+        for x, y in zip(leaving.get(anchor, ()), layers, strict=False)
+    }
+
+
+def _between(net: Sequence[Layer], staying: Collection[str]) -> dict[str, list[Layer]]:
+    """Layers without weights that do not stay, by the staying layer before them."""
+    found: dict[str, list[Layer]] = {}
+    anchor = ""
+    for layer in net:
+        if layer.name in staying:
+            anchor = layer.name
+        elif not isinstance(layer, Node):
+            found.setdefault(anchor, []).append(layer)
+    return found
 
 
 def _in_order(names: list[str], order: list[str]) -> frozenset[str]:
@@ -94,7 +120,7 @@ def _in_order(names: list[str], order: list[str]) -> frozenset[str]:
     tails: list[int] = []
     before: dict[int, int | None] = {}
     for place in (places[name] for name in names):
-        at = _first_not_below(tails, place)
+        at = bisect_left(tails, place)
         before[place] = tails[at - 1] if at else None
         tails[at : at + 1] = [place]
     kept, place_or_none = set(), tails[-1] if tails else None
@@ -104,17 +130,9 @@ def _in_order(names: list[str], order: list[str]) -> frozenset[str]:
     return frozenset(kept)
 
 
-def _first_not_below(tails: list[int], place: int) -> int:
-    low, high = 0, len(tails)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if tails[middle] < place else (low, middle)
-    return low
-
-
 def _settings(old: Any, new: Any, path: str) -> Iterator[Edit]:
     """`Set` for every key of one model that differs; structure and sizes are left to others."""
-    skipped = {"residual", "first", "second", "hidden", "width", "name", "op"}
+    skipped = {"residual", "first", "second", "hidden", "width", "name", "op", "renamed_from"}
     before = old.model_dump(mode="json", exclude_defaults=True, exclude=skipped)
     after = new.model_dump(mode="json", exclude_defaults=True, exclude=skipped)
     for key in sorted(before.keys() | after.keys()):
@@ -122,28 +140,28 @@ def _settings(old: Any, new: Any, path: str) -> Iterator[Edit]:
             yield Set(path=path, key=key, old=before.get(key), new=after.get(key))
 
 
-def _node(arch: Architecture, new: Node, path: str, leavers: Leavers) -> Iterator[Edit]:
-    """Edits below one chain layer; each is applied at once, so that the next sees what is there."""
-    for edit in _layer_edits(arch, new, path, leavers):
+def _node(arch: Architecture, new: Node, path: str, turnover: Turnover) -> Iterator[Edit]:
+    """Edits of one chain layer; each is applied at once, so that the next sees what is there."""
+    for edit in _layer_edits(arch, new, path, turnover):
         yield edit
         arch = applied(arch, edit)
     for walk in (_leavings, _arrivals):
-        for edit in walk(arch, new, path, leavers):
+        for edit in walk(arch, new, path, turnover):
             yield edit
             arch = applied(arch, edit)
 
 
-def _layer_edits(arch: Architecture, new: Node, path: str, leavers: Leavers) -> Iterator[Edit]:
+def _layer_edits(arch: Architecture, new: Node, path: str, turnover: Turnover) -> Iterator[Edit]:
     """Settings and the chain site's size: a layer that joins a stream gets the stream's width before."""
     edits = [*_shortcut_and_settings(_node_of(arch, path), new, path)]
     if any(isinstance(e, Set) and e.key == "shortcut" and e.new == "identity" for e in edits):
-        stream = trace(arch)[0][layer_index(arch, path)].reads.neurons
-        edits = [*_resized(f"{path}.width", site_size(arch, f"{path}.width"), stream, leavers), *edits]
+        stream = arch.input[0]
+        edits = [*_resized(f"{path}.width", site_size(arch, f"{path}.width"), stream, turnover), *edits]
     for edit in edits:
         yield edit
         arch = applied(arch, edit)
     if isinstance(new, Conv | Dense) and new.width is not None:
-        yield from _resized(f"{path}.width", site_size(arch, f"{path}.width"), new.width, leavers)
+        yield from _resized(f"{path}.width", site_size(arch, f"{path}.width"), new.width, turnover)
 
 
 def _node_of(arch: Architecture, path: str) -> Node:
@@ -165,14 +183,20 @@ def _shortcut_and_settings(old: Node, new: Node, path: str) -> Iterator[Edit]:
         yield edit
 
 
-def _resized(site: str, now: int, wanted: int, leavers: Leavers) -> Iterator[Edit]:
-    if wanted > now:
-        yield AddNeurons(site=site, at=tuple(range(now, wanted)))
-    elif wanted < now:
-        yield RemoveNeurons(site=site, at=leavers(site, now, now - wanted))
+def _resized(site: str, now: int, wanted: int, turnover: Turnover) -> Iterator[Edit]:
+    leaving = turnover.leaving(site, now, wanted)
+    if leaving:
+        yield RemoveNeurons(site=site, at=leaving)
+    yield from _arriving(site, now - len(leaving), wanted, turnover)
 
 
-def _leavings(arch: Architecture, new: Node, path: str, leavers: Leavers) -> Iterator[Edit]:
+def _arriving(site: str, kept: int, wanted: int, turnover: Turnover) -> Iterator[Edit]:
+    arriving = turnover.arriving(site, kept, wanted)
+    if arriving:
+        yield AddNeurons(site=site, at=arriving)
+
+
+def _leavings(arch: Architecture, new: Node, path: str, turnover: Turnover) -> Iterator[Edit]:
     """Neurons and residuals that go, innermost first, so that nothing full hangs in an empty one."""
     old = _below(arch, path)
     if old is None:
@@ -180,9 +204,11 @@ def _leavings(arch: Architecture, new: Node, path: str, leavers: Leavers) -> Ite
     wanted = new.residual
     for slot in ("first", "second"):
         child = Node() if wanted is None else getattr(wanted, slot)
-        yield from _leavings(arch, child, f"{path}.{slot}", leavers)
-    target = 0 if wanted is None else min(old.hidden, wanted.hidden)
-    yield from _resized(f"{path}.hidden", old.hidden, target, leavers)
+        yield from _leavings(arch, child, f"{path}.{slot}", turnover)
+    site = f"{path}.hidden"
+    leaving = turnover.leaving(site, old.hidden, wanted.hidden) if wanted else tuple(range(old.hidden))
+    if leaving:
+        yield RemoveNeurons(site=site, at=leaving)
     if wanted is None:
         yield Collapse(path=path, residual=_stripped(old))
 
@@ -217,7 +243,7 @@ def _emptied(residual: Residual) -> Residual:
     return update(residual, hidden=0, **slots)  # type: ignore[no-any-return]
 
 
-def _arrivals(arch: Architecture, new: Node, path: str, leavers: Leavers) -> Iterator[Edit]:
+def _arrivals(arch: Architecture, new: Node, path: str, turnover: Turnover) -> Iterator[Edit]:
     """Residuals, settings and neurons that come, outermost first."""
     wanted = new.residual
     if wanted is None:
@@ -227,12 +253,12 @@ def _arrivals(arch: Architecture, new: Node, path: str, leavers: Leavers) -> Ite
         old = _emptied(wanted)
         yield Promote(path=path, residual=old)
     yield from _settings(old, wanted, f"{path}.residual")
-    yield from _resized(f"{path}.hidden", old.hidden, wanted.hidden, leavers)
+    yield from _arriving(f"{path}.hidden", old.hidden, wanted.hidden, turnover)
     for slot in ("first", "second"):
         before, after = getattr(old, slot), getattr(wanted, slot)
         yield from _shortcut_and_settings(before, after, f"{path}.{slot}")
         arch = _assume(arch, path, old)
-        yield from _arrivals(arch, after, f"{path}.{slot}", leavers)
+        yield from _arrivals(arch, after, f"{path}.{slot}", turnover)
 
 
 def _assume(arch: Architecture, path: str, residual: Residual) -> Architecture:

@@ -120,6 +120,23 @@ class RemoveLayer(Frozen):
         return InsertLayer(index=self.index, layer=self.layer)
 
 
+class SwapLayer(Frozen):
+    """The layer at position `index`, which has no weights, makes way for another one without weights.
+
+    Were it removed and inserted, what reads a flattened map behind it would have to start anew.
+    """
+
+    kind: Literal["swap_layer"] = "swap_layer"
+    index: Annotated[int, Field(ge=0)]
+    old: Layer
+    new: Layer
+
+    @property
+    def inverse(self) -> SwapLayer:
+        """Puts the old layer back."""
+        return SwapLayer(index=self.index, old=self.new, new=self.old)
+
+
 class Rename(Frozen):
     """A layer gets another name; its weights stay."""
 
@@ -161,6 +178,7 @@ Edit = (
     | RestoreShortcut
     | InsertLayer
     | RemoveLayer
+    | SwapLayer
     | Rename
     | Set
 )
@@ -172,8 +190,10 @@ _ADAPTER: TypeAdapter[Edit] = TypeAdapter(
 def edit_to_dict(edit: Edit) -> dict[str, Any]:
     """An edit as plain JSON data; defaults are left out, `kind` comes first."""
     data = {"kind": edit.kind, **edit.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})}
-    if isinstance(edit, InsertLayer | RemoveLayer):  # `op` has a default, but tells the layers apart
-        data["layer"] = {"op": edit.layer.op, **data["layer"]}
+    for key in {"layer", "old", "new"} & data.keys():  # `op` has a default, but tells the layers apart
+        layer = getattr(edit, key)
+        if hasattr(layer, "op"):
+            data[key] = {"op": layer.op, **data[key]}
     return data
 
 

@@ -11,7 +11,7 @@ from nhnas.spec.model import Architecture
 from nhnas.spec.scalars import scalar_text
 
 _ORDER = (
-    *("format", "name", "op", "version", "state", "input", "net", "data", "train", "search"),
+    *("format", "name", "renamed_from", "op", "version", "state", "input", "net", "data", "train", "search"),
     *("hidden", "kernel", "stride", "width", "norm", "init", "act", "p", "dropout", "fixed", "scale"),
     *("shortcut", "residual", "first", "second", "note"),
 )

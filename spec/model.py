@@ -93,6 +93,7 @@ class Residual(Frozen):
 
 class _Named(Frozen):
     name: Name
+    renamed_from: Name | None = None
     note: str | None = None
 
 

@@ -17,6 +17,7 @@ def problems(arch: Architecture) -> tuple[Problem, ...]:
     flows, found = trace(arch)
     every = [*found, *_without_weights(arch)]
     every += repeated_names((index, layer.name) for index, layer in enumerate(arch.net))
+    every += _renamings(arch)
     for index, layer in enumerate(arch.net):
         every += local_problems(index, layer)
     for flow in flows:
@@ -38,6 +39,25 @@ def repeated_names(names: Iterable[tuple[int, str]]) -> Iterator[Problem]:
             message = f"the name '{shown(name)}' is taken by layer {seen[name] + 1} of net"
             yield Problem(("net", index, "name"), message)
         seen.setdefault(name, index)
+
+
+def _renamings(arch: Architecture) -> Iterator[Problem]:
+    """A layer goes on under one other name, and that name is free."""
+    staying = {layer.name for layer in arch.net if layer.renamed_from is None}
+    heirs: dict[str, str] = {}
+    for index, layer in enumerate(arch.net):
+        before, loc = layer.renamed_from, ("net", index, "renamed_from")
+        if before is None:
+            continue
+        if before == layer.name:
+            yield Problem(loc, "this is the layer's name already; remove renamed_from")
+        elif before in staying:
+            yield Problem(loc, f"a layer '{shown(before)}' is still there; give that one another name first")
+        elif before in heirs:
+            yield Problem(
+                loc, f"the layer '{shown(heirs[before])}' is renamed from '{shown(before)}' already"
+            )
+        heirs.setdefault(before, layer.name)
 
 
 def verify(arch: Architecture) -> Architecture:

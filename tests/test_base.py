@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from nhnas.base import Base, _leavers, load_base
+from nhnas.base import Base, load_base
 from nhnas.compiler.build import build
 from nhnas.compiler.store import Snapshot, load_snapshot
 from nhnas.spec.document import read_document
 from nhnas.spec.edits import RemoveNeurons
 from nhnas.spec.errors import InputError
+from nhnas.spec.turnover import LeastImportant
 from tests import tiny
 
 
@@ -134,9 +135,9 @@ def test_a_hand_removal_takes_the_least_important(spec: Path) -> None:
 
 def test_unmeasured_newcomers_go_before_the_least_important() -> None:
     """Without a measurement the last ones go first, and before every neuron that has one."""
-    choose = _leavers({"measured": [0.5, None, 0.1, None, 0.9]})
-    assert [(3,), (1, 3), (1, 2, 3), (0, 1, 2, 3)] == [choose("measured", 5, n) for n in (1, 2, 3, 4)]
-    assert (3, 4) == choose("other", 5, 2)
+    leaving = LeastImportant({"measured": [0.5, None, 0.1, None, 0.9]}).leaving
+    assert [(3,), (1, 3), (1, 2, 3), (0, 1, 2, 3)] == [leaving("measured", 5, n) for n in (4, 3, 2, 1)]
+    assert (3, 4) == leaving("other", 5, 3)
 
 
 def test_a_renamed_layer_keeps_what_it_learned(spec: Path) -> None:

@@ -18,9 +18,11 @@ from nhnas.spec.edits import (
     Rename,
     RestoreShortcut,
     Set,
+    SwapLayer,
     invert,
 )
 from nhnas.spec.model import Architecture, Residual
+from nhnas.spec.turnover import LeastImportant, Recorded
 
 STEM = {"name": "stem", "op": "dense", "width": 4}
 HEAD = {"name": "head", "op": "dense", "width": 2}
@@ -53,15 +55,32 @@ def test_numbers_that_grow_add_neurons_at_the_end() -> None:
 
 
 def test_numbers_that_shrink_remove_the_last_or_the_chosen_neurons() -> None:
-    """`leavers` gets the site, how many there are and how many must go."""
+    """The turnover is asked with the site, how many there are and how many are wanted."""
     old, new = arch_of(STEM, HEAD), arch_of(STEM | {"width": 2}, HEAD)
     assert [RemoveNeurons(site="stem.width", at=(2, 3))] == leads(old, new)
+    turnover = LeastImportant({"stem.width": [0.1, 0.2, 0.3, 0.4]})
+    assert [RemoveNeurons(site="stem.width", at=(0, 1))] == leads(old, new, turnover=turnover)
 
-    def first_ones(site: str, neurons: int, leaving: int) -> tuple[int, ...]:
-        assert ("stem.width", 4, 2) == (site, neurons, leaving)
-        return (0, 1)
 
-    assert [RemoveNeurons(site="stem.width", at=(0, 1))] == leads(old, new, leavers=first_ones)
+def test_the_record_of_neurons_that_came_and_went_is_used() -> None:
+    """Two of four went and three others came: one record, although the number only rose by one."""
+    old, new = arch_of(STEM, HEAD), arch_of(STEM | {"width": 5}, HEAD)
+    record = Recorded({"stem.width": (-1, 1, 3, -1, -1)})
+    expected: list[Edit] = [
+        RemoveNeurons(site="stem.width", at=(0, 2)),
+        AddNeurons(site="stem.width", at=(0, 3, 4)),
+    ]
+    assert (expected, set()) == (leads(old, new, turnover=record), record.guessed)
+
+
+def test_where_the_record_is_silent_a_site_that_shrank_is_a_guess() -> None:
+    """A record of another size is none, and one that keeps nothing would leave a layer without neurons."""
+    old, new = arch_of(STEM, HEAD), arch_of(STEM | {"width": 2}, HEAD)
+    for origins in ((0, 1, 2), (-1, -1)):
+        record = Recorded({"stem.width": origins})
+        edits = leads(old, new, turnover=record)
+        assert [RemoveNeurons(site="stem.width", at=(2, 3))] == edits
+        assert {"stem.width"} == record.guessed
 
 
 def test_residual_that_goes_is_emptied_from_the_inside() -> None:
@@ -97,10 +116,12 @@ def test_layers_are_told_by_name_and_move_as_little_as_possible() -> None:
 
 
 def test_layer_of_another_operation_is_another_layer() -> None:
-    """The name alone does not make it the same."""
+    """The name alone does not make it the same; without weights one makes way for the other."""
     old = arch_of({"name": "x", "op": "activation", "act": "relu"}, HEAD)
     new = arch_of({"name": "x", "op": "dropout", "p": 0.5}, HEAD)
-    assert [RemoveLayer(index=0, layer=old.net[0]), InsertLayer(index=0, layer=new.net[0])] == leads(old, new)
+    assert [SwapLayer(index=0, old=old.net[0], new=new.net[0])] == leads(old, new)
+    old, new = arch_of(STEM | {"op": "dense", "name": "x"}, HEAD), new
+    assert [RemoveLayer, InsertLayer] == [type(edit) for edit in leads(old, new)]
 
 
 def test_renaming_is_found_where_it_is_told() -> None:
@@ -108,6 +129,19 @@ def test_renaming_is_found_where_it_is_told() -> None:
     old, new = arch_of(STEM, HEAD), arch_of(STEM | {"name": "trunk"}, HEAD)
     assert [Rename(old="stem", new="trunk")] == leads(old, new, renamed={"stem": "trunk"})
     assert [RemoveLayer, InsertLayer] == [type(edit) for edit in leads(old, new)]
+
+
+def test_names_that_are_swapped_go_round_through_a_third() -> None:
+    """No name is ever there twice; a layer that stays keeps its name."""
+    old = arch_of(STEM | {"name": "a"}, STEM | {"name": "b", "norm": "batch"}, HEAD)
+    new = arch_of(STEM | {"name": "b"}, STEM | {"name": "a", "norm": "batch"}, HEAD)
+    expected = [Rename(old="a", new="~0"), Rename(old="b", new="a"), Rename(old="~0", new="b")]
+    assert expected == leads(old, new, renamed={"a": "b", "b": "a"})
+    chain = arch_of(STEM | {"name": "b"}, STEM | {"name": "c", "norm": "batch"}, HEAD)
+    assert [Rename(old="b", new="c"), Rename(old="a", new="b")] == leads(
+        old, chain, renamed={"a": "b", "b": "c"}
+    )
+    assert not [edit for edit in leads(old, old, renamed={"a": "b"}) if isinstance(edit, Rename)]
 
 
 def test_settings_are_set_at_their_own_place() -> None:

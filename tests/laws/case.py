@@ -36,7 +36,7 @@ FORMS = (
 )
 KINDS = (
     *("add_neurons", "remove_neurons", "promote", "collapse", "drop_shortcut"),
-    *("restore_shortcut", "insert_layer", "remove_layer", "rename", "set"),
+    *("restore_shortcut", "insert_layer", "remove_layer", "swap_layer", "rename", "set"),
 )
 LEAST_SHARE = 0.10
 

@@ -19,6 +19,7 @@ from nhnas.spec.edits import (
     Rename,
     RestoreShortcut,
     Set,
+    SwapLayer,
 )
 from nhnas.spec.errors import InputError
 from nhnas.spec.model import Architecture, Conv, Dense, Dropout, Layer, MaxPool, Node
@@ -33,7 +34,7 @@ def random_edits(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
     """One to eight edits of all kinds that fit `arch` one after another."""
     proposals = (
         *(add, add, add_anywhere, remove, remove, empty, promote, collapse, drop, restore, restore),
-        *(insert, insert, take_out, rename, setting, setting, leave_stream, grow_kernel),
+        *(insert, insert, take_out, swap, rename, setting, setting, leave_stream, join_stream, grow_kernel),
     )
     return collect(rng, arch, proposals, rng.choice((1, 2, 3, 4, 5, 6)))
 
@@ -185,6 +186,18 @@ def take_out(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
     return (RemoveLayer(index=index, layer=arch.net[index]),)
 
 
+def swap(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
+    """A layer without weights gives its place to another one, under any name."""
+    plain = [index for index, layer in enumerate(arch.net) if not isinstance(layer, Conv | Dense)]
+    if not plain:
+        return ()
+    index = rng.choice(plain)
+    reads = structure(arch)[index].reads
+    place = Place(reads.features, reads.map[0] if reads.map else None)
+    name = rng.choice((arch.net[index].name, fresh_name(rng, arch)))
+    return (SwapLayer(index=index, old=arch.net[index], new=weightless(rng, place, name)),)
+
+
 def rename(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
     return (Rename(old=rng.choice(arch.net).name, new=fresh_name(rng, arch)),)
 
@@ -246,6 +259,20 @@ def leave_stream(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
     born: dict[str, Any] = {"norm": "none", "init": "identity"}
     born |= {"kernel": 1} if isinstance(layer, Conv) else {}
     return (Set(path=layer.name, key="shortcut", old="identity", new=born),)
+
+
+def join_stream(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
+    """A layer as wide as what it reads becomes an identity."""
+    able = [
+        view.layer
+        for view in structure(arch)
+        if isinstance(view.layer, Conv | Dense) and view.layer.width == view.reads.neurons
+    ]
+    if not able:
+        return ()
+    layer = rng.choice(able)
+    old = layer.model_dump(mode="json", exclude_defaults=True).get("shortcut")
+    return (Set(path=layer.name, key="shortcut", old=old, new="identity"),)
 
 
 def grow_kernel(rng: Random, arch: Architecture) -> tuple[Edit, ...]:

@@ -99,6 +99,7 @@ def _ends(world: World, leaf: Leaf) -> tuple[object, ...]:
 
 def advance(world: World, before: Architecture, after: Architecture, edit: Edit) -> World:
     """The world after one more edit."""
+    world = _joined(world, before, edit)
     result = World(_move_sites(world, before, after, edit), {}, {}, world.fresh)
     quiet = _quiet(before, edit)
     for leaf in leaves(after):
@@ -119,6 +120,24 @@ def advance(world: World, before: Architecture, after: Architecture, edit: Edit)
         result.biases[node.path] = Known(source, (home.lineage,), labels)
     _part(result, after)
     return result
+
+
+def _joined(world: World, before: Architecture, edit: Edit) -> World:
+    """A layer becomes an identity: in all that read or wrote its neurons, the stream's take their places."""
+    if not isinstance(edit, Set) or edit.new != "identity":
+        return world
+    node = next(node for node in nodes(before) if node.path == edit.path)
+    own, stream = world.sites[node.writes.site], world.sites[node.reads.site]
+    heirs = dict(zip(own.names, stream.names, strict=True))
+
+    def inherited(known: Known) -> Known:
+        ends = tuple(stream.lineage if end == own.lineage else end for end in known.ends)
+        rows = {heirs.get(name, name): label for name, label in known.rows.items()}
+        columns = {heirs.get(name, name): label for name, label in known.columns.items()}
+        return replace(known, ends=ends, rows=rows, columns=columns)
+
+    leaves_now = {path: inherited(known) for path, known in world.leaves.items()}
+    return World(world.sites, leaves_now, world.biases, world.fresh)
 
 
 def _part(world: World, arch: Architecture) -> None:

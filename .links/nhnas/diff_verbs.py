@@ -1,0 +1,1 @@
+../../cli/diff_verbs.py

@@ -1,0 +1,1 @@
+../../cli/edits_file.py

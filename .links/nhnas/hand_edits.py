@@ -1,0 +1,1 @@
+../../cli/hand_edits.py

@@ -1,0 +1,1 @@
+../../cli/net_digest.py

@@ -1,0 +1,1 @@
+../../cli/plan_text.py

@@ -1,0 +1,101 @@
+"""What differs between two specs: edits of the net, and settings; never imports torch (`nhnas diff`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nhnas.record import Record, find_record
+from nhnas.spec.canonical import bare
+from nhnas.spec.diff import diff
+from nhnas.spec.document import Document
+from nhnas.spec.edits import Edit, edit_to_dict
+from nhnas.spec.measure import measure
+from nhnas.spec.notes import notes
+from nhnas.spec.renames import renames
+from nhnas.spec.turnover import Recorded
+
+_SECTIONS = ("data", "train", "search")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A key outside `net`, or a note, that differs; None where a file does not have it."""
+
+    path: str
+    old: Any
+    new: Any
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """From `old` to `new`. `guessed` are sites of which nobody knows which neurons went."""
+
+    old: Document
+    new: Document
+    edits: tuple[Edit, ...]
+    settings: tuple[Setting, ...]
+    guessed: tuple[str, ...]
+
+    @property
+    def differs(self) -> bool:
+        """True where more than comments and formatting differ."""
+        return bool(self.edits or self.settings) or self.old.state != self.new.state
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON data; `before` and `after` are name, version, state and totals (DESIGN §8)."""
+        return {
+            "edits": [edit_to_dict(edit) for edit in self.edits],
+            "settings": [setting.as_dict() for setting in self.settings],
+            "guessed": list(self.guessed),
+            "before": summary(self.old),
+            "after": summary(self.new),
+        }
+
+
+def summary(document: Document) -> dict[str, Any]:
+    """Name, version, state and totals of a document."""
+    return {
+        "name": document.name,
+        "version": document.version,
+        "state": document.state,
+        **measure(document.architecture).as_dict(),
+    }
+
+
+def compare(old: Document, new: Document, store: Path | None = None) -> Comparison:
+    """Edits and settings that lead from one document to the other.
+
+    Which neurons came and went is taken from the versions between them, where `store` has them; where
+    it has not, the last neurons of a site that shrank are taken, and the site is in `guessed`.
+    """
+    before, after = bare(old.architecture), bare(new.architecture)
+    found = None if before == after or store is None else find_record(old, new, store)
+    record = Record({}, renames(before, new.architecture)) if found is None else found
+    turnover = Recorded(record.origins)
+    edits = () if before == after else diff(before, after, turnover, record.renamed)
+    return Comparison(old, new, edits, tuple(_settings(old, new)), tuple(sorted(turnover.guessed)))
+
+
+def _settings(old: Document, new: Document) -> Iterator[Setting]:
+    if old.name != new.name:
+        yield Setting("name", old.name, new.name)
+    if old.architecture.input != new.architecture.input:
+        yield Setting("input", list(old.architecture.input), list(new.architecture.input))
+    theirs, mine = notes(old.architecture), notes(new.architecture)
+    yield from _differences("", theirs, mine)
+    for section in _SECTIONS:
+        before, after = (getattr(document, section).model_dump(mode="json") for document in (old, new))
+        yield from _differences(f"{section}.", before, after)
+
+
+def _differences(prefix: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Setting]:
+    for key in [*old, *(key for key in new if key not in old)]:
+        if old.get(key) != new.get(key):
+            yield Setting(f"{prefix}{key}", old.get(key), new.get(key))

@@ -1,0 +1,61 @@
+"""A spec from where a person says: a file, a git revision, or a snapshot; never imports torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from nhnas.compiler.history import load_info
+from nhnas.compiler.place import is_id, store_folder
+from nhnas.spec.document import Document, parse_document, read_document
+from nhnas.spec.errors import InputError
+from nhnas.spec.shown import shown
+
+
+def read_source(source: str, spec: Path | None = None) -> Document:
+    """The document that `source` names.
+
+    A file; else `REVISION:path` as git writes it (`path` from the repository's root, `./path` from here);
+    else, of the file `spec`, a git revision or the id of a snapshot in its store. Raises InputError.
+    """
+    if os.path.lexists(source) or os.sep in source.partition(":")[0]:
+        return read_document(source)
+    if is_id(source) and spec is not None:
+        info = load_info(store_folder(spec), source)
+        return parse_document(info.spec_text, spec)
+    if ":" in source:
+        path = Path(source.partition(":")[2])
+        return parse_document(_committed(source, Path(), source), path)
+    if spec is None or not spec.exists():
+        return read_document(source)  # which says that there is no such file
+    here = spec.resolve()
+    return parse_document(_committed(f"{source}:./{here.name}", here.parent, source), spec)
+
+
+def _committed(blob: str, folder: Path, source: str) -> bytes:
+    """The bytes of `REVISION:path`, without any filter or driver."""
+    if blob.startswith("-"):
+        raise InputError(f"{shown(source, 200)}: neither a file nor a git revision")
+    command = ["git", "-C", str(folder), "cat-file", "blob", blob]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        reason = f"no such file, and git cannot be run ({error.strerror})"
+        raise InputError(f"{shown(source, 200)}: {reason}") from None
+    if done.returncode:
+        reason = shown(done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: "), 300)
+        raise InputError(f"{shown(source, 200)}: neither a file nor a git revision: {reason}")
+    return done.stdout
+
+
+def read_pair(old: str, new: str) -> tuple[Document, Document, Path]:
+    """Two documents, and the store that knows of their neurons: a bare revision is one of the other's file.
+
+    Raises InputError.
+    """
+    files = [Path(source) for source in (new, old) if os.path.lexists(source)]
+    spec = files[0] if files else None
+    documents = read_source(old, spec), read_source(new, spec)
+    place = spec or documents[1].path or Path()
+    return *documents, store_folder(place)

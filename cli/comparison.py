@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nhnas.record import Record, find_record
+from nhnas.record import find_record
 from nhnas.spec.canonical import bare
 from nhnas.spec.diff import diff
 from nhnas.spec.document import Document
-from nhnas.spec.edits import Edit, edit_to_dict
+from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons, edit_to_dict
 from nhnas.spec.measure import measure
 from nhnas.spec.notes import notes
 from nhnas.spec.renames import renames
@@ -35,7 +35,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Comparison:
-    """From `old` to `new`. `guessed` are sites of which nobody knows which neurons went."""
+    """From `old` to `new`. `guessed` are sites of which nobody knows which neurons came and went."""
 
     old: Document
     new: Document
@@ -72,15 +72,26 @@ def summary(document: Document) -> dict[str, Any]:
 def compare(old: Document, new: Document, store: Path | None = None) -> Comparison:
     """Edits and settings that lead from one document to the other.
 
-    Which neurons came and went is taken from the versions between them, where `store` has them; where
-    it has not, the last neurons of a site that shrank are taken, and the site is in `guessed`.
+    Which neurons came and went is taken from the versions between them, where `store` has them. Where it
+    has not, a site that shrank loses its last ones and one that grew keeps all, and both are in `guessed`,
+    unless both files are untrained: then neurons are all alike.
     """
     before, after = bare(old.architecture), bare(new.architecture)
-    found = None if before == after or store is None else find_record(old, new, store)
-    record = Record({}, renames(before, new.architecture)) if found is None else found
-    turnover = Recorded(record.origins)
-    edits = () if before == after else diff(before, after, turnover, record.renamed)
-    return Comparison(old, new, edits, tuple(_settings(old, new)), tuple(sorted(turnover.guessed)))
+    same = before == after
+    found = None if store is None or (same and old.state == new.state) else find_record(old, new, store)
+    if found is not None:
+        turnover = Recorded(found.origins)
+        edits = diff(before, after, turnover, found.renamed)
+        return Comparison(old, new, edits, tuple(_settings(old, new)), tuple(sorted(turnover.guessed)))
+    edits = () if same else diff(before, after, renamed=renames(before, new.architecture))
+    return Comparison(
+        old, new, edits, tuple(_settings(old, new)), _resized(edits) if old.state or new.state else ()
+    )
+
+
+def _resized(edits: Sequence[Edit]) -> tuple[str, ...]:
+    """Sites that neurons left or joined."""
+    return tuple(sorted({edit.site for edit in edits if isinstance(edit, AddNeurons | RemoveNeurons)}))
 
 
 def _settings(old: Document, new: Document) -> Iterator[Setting]:

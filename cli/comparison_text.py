@@ -30,6 +30,8 @@ _NONE = "none"
 _TOTALS = (("neurons", "neurons"), ("parameters", "parameters"), ("macs", "MACs"), ("depth", "depth"))
 _WIDTH = 160
 """Longest text of a value."""
+_SITES = 5
+"""Sites that are named one by one."""
 
 
 def as_text(comparison: Comparison, full: bool = False) -> str:
@@ -44,11 +46,15 @@ def as_text(comparison: Comparison, full: bool = False) -> str:
         lines += [group, *(f"  ~ {_setting(setting)}" for setting in settings)]
     lines.append(totals_line(summary(old), summary(new)))
     if comparison.guessed:
-        lines.append(
-            "guessed: no record says which neurons of "
-            f"{', '.join(map(shown, comparison.guessed))} went; the last ones are taken"
-        )
+        lines.append(_doubt(comparison.guessed))
     return "\n".join(lines) + "\n"
+
+
+def _doubt(guessed: Sequence[str]) -> str:
+    """Of which sites nobody knows who came and went."""
+    some = ", ".join(map(shown, guessed[:_SITES]))
+    more = f" and {len(guessed) - _SITES} more sites" if len(guessed) > _SITES else ""
+    return f"guessed: no record says which neurons of {some}{more} came and went"
 
 
 def edit_lines(

@@ -45,7 +45,8 @@ class EditsFile:
         now = "untrained" if document.state is None else f"at version {version} ({document.state})"
         raise InputError(
             f"{file}: is {now} with net {net}, but the plan was made for version "
-            f"{shown(made_for['version'])} ({shown(made_for['state'])}) and net {shown(made_for['net'])}; make it again"
+            f"{shown(made_for['version'])} ({shown(made_for['state'])}) and net "
+            f"{shown(made_for['net'])}; make it again"
         )
 
 

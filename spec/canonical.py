@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from nhnas.spec.model import Architecture
+from nhnas.spec.paths import update
 
 _SAID_BY_THE_WAY = ("note", "renamed_from")
 
@@ -25,12 +26,23 @@ def from_canonical(data: dict[str, Any]) -> Architecture:
 
 def bare(arch: Architecture) -> Architecture:
     """`arch` without notes and `renamed_from`."""
-    return from_canonical(canonical(arch))
+    return update(arch, net=tuple(map(_bare, arch.net)))  # type: ignore[no-any-return]
+
+
+def _bare(node: Any) -> Any:
+    """A layer or a node inside one; itself where there is nothing to take away."""
+    said = {key: None for key in _SAID_BY_THE_WAY if getattr(node, key, None) is not None}
+    residual = getattr(node, "residual", None)
+    if residual is not None:
+        first, second = _bare(residual.first), _bare(residual.second)
+        if first is not residual.first or second is not residual.second:
+            said["residual"] = update(residual, first=first, second=second)
+    return update(node, **said) if said else node
 
 
 def same_architecture(a: Architecture, b: Architecture) -> bool:
     """True where two architectures differ in notes at most."""
-    return a == b or canonical(a) == canonical(b)
+    return a == b or bare(a) == bare(b)
 
 
 def _without_notes(value: Any) -> Any:

@@ -50,8 +50,10 @@ def diff(
     staying = _staying(arch.net, new.net)
     edits += _chain(arch.net, new.net, staying.keys())
     for flow in trace(new)[0]:
+        if turnover is LAST_ONES and staying.get(flow.layer.name) == flow.layer:
+            continue  # nothing comes or goes
         layer, before = flow.layer, staying.get(flow.layer.name)
-        if isinstance(layer, Node) and before is not None and before != layer:
+        if isinstance(layer, Node) and before is not None:
             edits += _node(_alone(before, flow.reads), layer, layer.name, turnover)
     return tuple(edits)
 

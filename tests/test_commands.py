@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from nhnas.compiler.lock import hold
-from nhnas.main import main
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import Interrupted
 from tests import tiny
+from tests.here import Here
 
 DEFINED = ("init", "check", "show", "step", "run", "train", "eval", "log", "plot")
 
@@ -35,19 +35,6 @@ def nhnas(spec: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A real `nhnas` in the spec's folder."""
     command = [sys.executable, "-m", "nhnas", *words]
     return subprocess.run(command, cwd=spec.parent, capture_output=True, text=True, check=False)
-
-
-class Here:
-    """The same in this process: exit code, stdout, stderr."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
-        self._capfd = capfd
-
-    def __call__(self, *words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(list(words))
-        assert isinstance(caught.value.code, int)
-        return (caught.value.code, *self._capfd.readouterr())
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from nhnas.compiler.history import load_info
 from nhnas.compiler.lock import hold
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.edits_file import EditsFile
+from nhnas.hand_edits import hand_edits
 from nhnas.report import Report
 from nhnas.spec.apply import apply
-from nhnas.spec.canonical import from_canonical, same_architecture
+from nhnas.spec.canonical import from_canonical
 from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError
 from nhnas.spec.rewrite import rewrite
@@ -45,7 +46,8 @@ def _save(work: Work) -> Saved:
 
 def _pending(document: Document, spec: Path) -> bool:
     info = load_info(store_folder(spec), document.state or "")
-    return not same_architecture(from_canonical(info.state["architecture"]), document.architecture)
+    before = from_canonical(info.state["architecture"])
+    return bool(hand_edits(document, spec, before, info.state["exact"]))
 
 
 def _edit_untrained(spec: Path, edits: EditsFile, options: Options) -> None:

@@ -107,10 +107,15 @@ def _new_text(work: Work, identity: str) -> tuple[Path, bytes | None, bytes]:
         current is not None
         and current.state == mine.state
         and same_architecture(current.architecture, mine.architecture)
+        and _renamings(current) == _renamings(mine)
     ):
         return spec, now, _rewritten(current, work, identity)
     text = _rewritten(mine, work, identity)
     return _beside(work, identity, text), None, text
+
+
+def _renamings(document: Document) -> list[str | None]:
+    return [layer.renamed_from for layer in document.architecture.net]
 
 
 def _parsed(text: bytes, path: Path) -> Document | None:

@@ -25,16 +25,16 @@ def hand_edits(
     Where a site shrank, unmeasured newcomers go first, then the least important neurons by the last
     measurement, which `exact` holds. Raises InputError where `renamed_from` names no layer that there was.
     """
-    if same_architecture(before, document.architecture):
-        return ()
     if unknown := unknown_sources(before, document.architecture):
         names = ", ".join(shown(layer.name) for layer in before.net)
         raise InputError(
             f"{spec}: renamed_from: {shown(unknown[0])} is no layer of {document.state}; "
             f"its layers are {names}"
         )
-    wanted = bare(document.architecture)  # a snapshot has no notes: they are no edit
     renamed = renames(before, document.architecture)
+    if not renamed and same_architecture(before, document.architecture):
+        return ()
+    wanted = bare(document.architecture)  # a snapshot has no notes: they are no edit
     turnover = LeastImportant(_renamed(exact.get("importance", {}), renamed))
     return diff(before, wanted, turnover, renamed)
 

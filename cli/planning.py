@@ -126,18 +126,20 @@ def tensor_changes(
     """Every tensor of the new network, then those that go."""
     after, recipe = compile_recipe(before, edits)
     plans = tensor_plans(after, recipe)
-    found = [_change(plan, weights) for plan in plans.values()]
-    used = {change.source for change in found}
-    gone = [name for name in weights if name not in used]
-    lost = [TensorChange(n, n, tuple(weights[n].shape), None, 0, 0, weights[n].numel()) for n in gone]
+    used = {plan.source for plan in plans.values()}
+    gone = {name: tensor for name, tensor in weights.items() if name not in used}
+    found = [_change(plan, weights, gone.pop(plan.name, None)) for plan in plans.values()]
+    lost = [TensorChange(name, name, tuple(t.shape), None, 0, 0, t.numel()) for name, t in gone.items()]
     return (*found, *lost)
 
 
-def _change(plan: TensorPlan, weights: Mapping[str, Tensor]) -> TensorChange:
+def _change(plan: TensorPlan, weights: Mapping[str, Tensor], gone: Tensor | None) -> TensorChange:
+    """One tensor of the new network; `gone` is one of its name that has no successor."""
     shape = tuple(index.size for index in plan.maps)
     cells = prod(shape)
     if plan.source is None:
-        return TensorChange(plan.name, None, None, shape, 0, cells, 0)
+        old_shape, dropped = (None, 0) if gone is None else (tuple(gone.shape), gone.numel())
+        return TensorChange(plan.name, None, old_shape, shape, 0, cells, dropped)
     old = weights[plan.source]
     kept = prod(int((index >= 0).sum()) for index in plan.maps)
     return TensorChange(

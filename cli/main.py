@@ -13,7 +13,7 @@ from typing import Any
 import typer
 import typer.exceptions
 
-from nhnas import diff_verbs, reading_verbs, training_verbs
+from nhnas import diff_verbs, reading_verbs, render_verbs, training_verbs
 from nhnas.spec.errors import NhnasError
 
 CTRL_C = 130
@@ -40,6 +40,7 @@ app.command()(training_verbs.train)
 app.command(name="eval")(reading_verbs.evaluate)
 app.command()(reading_verbs.log)
 app.command()(reading_verbs.plot)
+app.command()(render_verbs.render)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,1 @@
+../../cli/dot_source.py

@@ -1,0 +1,1 @@
+../../cli/render_verbs.py

@@ -6,9 +6,10 @@ optimizer moments, ages and importances.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from nhnas.compiler.edit_runs import runs
 from nhnas.compiler.marks import (
     NEW,
     QUIET,
@@ -22,7 +23,7 @@ from nhnas.compiler.marks import (
     with_new,
     without,
 )
-from nhnas.spec.apply import applied, site_size
+from nhnas.spec.apply import applied
 from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons, Rename, RestoreShortcut, Set
 from nhnas.spec.model import Architecture
 from nhnas.spec.shapes import INPUT
@@ -64,9 +65,11 @@ class Recipe:
 def compile_recipe(old: Architecture, edits: Sequence[Edit]) -> tuple[Architecture, Recipe]:
     """The new architecture and the composed recipe of a list of edits."""
     arch, recipe = old, unchanged(old)
-    for edit in edits:
-        after = applied(arch, edit)
-        recipe = compose(recipe, single(arch, after, edit))
+    for run in runs(edits):
+        after = arch
+        for edit in run:
+            after = applied(after, edit)
+        recipe = compose(recipe, _of_run(arch, after, run))
         arch = after
     return arch, recipe
 
@@ -138,12 +141,13 @@ def _new_bias(node: NodeView) -> RowRecipe:
     return RowRecipe(None, constant(node.writes.neurons, QUIET if born_identity else NEW))
 
 
-def single(before: Architecture, after: Architecture, edit: Edit) -> Recipe:
-    """The recipe of one edit."""
-    origins = _site_origins(before, after, edit)
+def _of_run(before: Architecture, after: Architecture, run: Sequence[Edit]) -> Recipe:
+    """The recipe of one edit, or of several that touch different things (`nhnas.compiler.edit_runs`)."""
+    edit = run[0]
+    origins = _site_origins(before, after, run)
     old_leaves = {leaf.path: leaf for leaf in leaves(before)}
     old_biases = {node.path: node for node in biases(before)}
-    quiet = _quiet_paths(before, after, edit)
+    quiet = _quiet_paths(before, after, run)
     joined = _joined(before, edit)
     return Recipe(
         {
@@ -208,33 +212,42 @@ def _bias(node: NodeView, old: dict[str, NodeView], origins: dict[str, RowRecipe
     return RowRecipe(before.path, rows.rows)
 
 
-def _quiet_paths(before: Architecture, after: Architecture, edit: Edit) -> frozenset[str]:
+def _quiet_paths(before: Architecture, after: Architecture, run: Sequence[Edit]) -> frozenset[str]:
     """Leaves that must not be heard at first: what writes a node's output from its first neurons."""
-    if isinstance(edit, RestoreShortcut):
-        return frozenset({edit.path})
-    if isinstance(edit, AddNeurons) and edit.site.endswith(".hidden") and site_size(before, edit.site) == 0:
-        path = edit.site.removesuffix(".hidden")
-        node = next(node for node in nodes(after) if node.path == path)
-        return frozenset() if node.second is None else frozenset(x.path for x in node.second.writers())
-    return frozenset()
-
-
-def _site_origins(before: Architecture, after: Architecture, edit: Edit) -> dict[str, RowRecipe]:
-    """For every site of `after`, where its neurons were in `before`."""
+    if isinstance(run[0], RestoreShortcut):
+        return frozenset({run[0].path})
     old = sites(before)
-    origins = {key: _origin(key, site.neurons, old, edit) for key, site in sites(after).items()}
+    added = (edit.site for edit in run if isinstance(edit, AddNeurons) and edit.site.endswith(".hidden"))
+    first = {site for site in added if site not in old or old[site].neurons == 0}
+    if not first:
+        return frozenset()
+    opened = (node for node in nodes(after) if node.hidden_site in first)
+    return frozenset(leaf.path for node in opened if node.second for leaf in node.second.writers())
+
+
+def _site_origins(before: Architecture, after: Architecture, run: Sequence[Edit]) -> dict[str, RowRecipe]:
+    """For every site of `after`, where its neurons were in `before`."""
+    old, edit = sites(before), run[0]
+    resized = {e.site: e for e in run if isinstance(e, AddNeurons | RemoveNeurons)}
+    origins = {
+        key: _origin(key, site.neurons, old, edit, resized.get(key)) for key, site in sites(after).items()
+    }
     if isinstance(edit, Set) and edit.key == "shortcut" and "identity" in (edit.old, edit.new):
         origins |= _stream_origins(before, edit, origins)
     return {INPUT: RowRecipe(INPUT, same(after.input[0])), **origins}
 
 
-def _origin(key: str, neurons: int, old: Iterable[str], edit: Edit) -> RowRecipe:
-    if isinstance(edit, AddNeurons | RemoveNeurons) and edit.site == key:
-        added = isinstance(edit, AddNeurons)
-        rows = with_new(neurons, edit.at) if added else without(neurons + len(edit.at), edit.at)
-        return RowRecipe(key, rows)
+def _origin(
+    key: str, neurons: int, old: Container[str], edit: Edit, resized: AddNeurons | RemoveNeurons | None
+) -> RowRecipe:
     source = _old_path(key, edit)
-    return RowRecipe(source, same(neurons)) if source in old else RowRecipe(None, constant(neurons, NEW))
+    if source not in old:
+        return RowRecipe(None, constant(neurons, NEW))
+    if resized is None:
+        return RowRecipe(source, same(neurons))
+    if isinstance(resized, AddNeurons):
+        return RowRecipe(key, with_new(neurons, resized.at))
+    return RowRecipe(key, without(neurons + len(resized.at), resized.at))
 
 
 def _stream_origins(before: Architecture, edit: Set, origins: dict[str, RowRecipe]) -> dict[str, RowRecipe]:

@@ -34,7 +34,20 @@ def random_edits(rng: Random, arch: Architecture) -> tuple[Edit, ...]:
     """One to eight edits of all kinds that fit `arch` one after another."""
     proposals = (
         *(add, add, add_anywhere, remove, remove, empty, promote, collapse, drop, restore, restore),
-        *(insert, insert, take_out, swap, rename, setting, setting, leave_stream, join_stream, grow_kernel),
+        *(
+            insert,
+            insert,
+            take_out,
+            swap,
+            swap,
+            swap,
+            rename,
+            setting,
+            setting,
+            leave_stream,
+            join_stream,
+            grow_kernel,
+        ),
     )
     return collect(rng, arch, proposals, rng.choice((1, 2, 3, 4, 5, 6)))
 

@@ -23,7 +23,6 @@ from nhnas.compiler.marks import (
     with_new,
     without,
 )
-from nhnas.spec.apply import applied
 from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons, Rename, RestoreShortcut, Set
 from nhnas.spec.model import Architecture
 from nhnas.spec.shapes import INPUT
@@ -65,10 +64,7 @@ class Recipe:
 def compile_recipe(old: Architecture, edits: Sequence[Edit]) -> tuple[Architecture, Recipe]:
     """The new architecture and the composed recipe of a list of edits."""
     arch, recipe = old, unchanged(old)
-    for run in runs(edits):
-        after = arch
-        for edit in run:
-            after = applied(after, edit)
+    for run, after in runs(old, edits):
         recipe = compose(recipe, _of_run(arch, after, run))
         arch = after
     return arch, recipe

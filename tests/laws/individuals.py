@@ -131,10 +131,14 @@ def _joined(world: World, before: Architecture, edit: Edit) -> World:
     heirs = dict(zip(own.names, stream.names, strict=True))
 
     def inherited(known: Known) -> Known:
-        ends = tuple(stream.lineage if end == own.lineage else end for end in known.ends)
-        rows = {heirs.get(name, name): label for name, label in known.rows.items()}
-        columns = {heirs.get(name, name): label for name, label in known.columns.items()}
-        return replace(known, ends=ends, rows=rows, columns=columns)
+        writes, reads, *rest = known.ends
+        rows, columns = known.rows, known.columns
+        if writes == own.lineage:
+            rows, writes = {heirs.get(name, name): label for name, label in rows.items()}, stream.lineage
+        if reads == own.lineage:
+            columns = {heirs.get(name, name): label for name, label in columns.items()}
+            reads = stream.lineage
+        return replace(known, ends=(writes, reads, *rest), rows=rows, columns=columns)
 
     leaves_now = {path: inherited(known) for path, known in world.leaves.items()}
     return World(world.sites, leaves_now, world.biases, world.fresh)

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nhnas.commit import Saved
+    from nhnas.comparison import Comparison
     from nhnas.compiler.network import Network
+    from nhnas.planning import Plan
     from nhnas.report import Report
     from nhnas.spec.apply import apply
     from nhnas.spec.diff import diff
     from nhnas.spec.document import Document
+    from nhnas.spec.edits import Edit
     from nhnas.spec.errors import NhnasError
     from nhnas.spec.model import Architecture
 
@@ -29,10 +32,13 @@ __all__ = [
     "Document",
     "NhnasError",
     "apply",
+    "apply_edits",
     "build",
+    "compare",
     "diff",
     "load",
     "load_model",
+    "plan",
     "run",
     "step",
     "train",
@@ -83,6 +89,41 @@ def load_model(spec: Pathish, *, fresh: bool = False) -> Network:
     from nhnas.evaluation import load_model as load_network
 
     return load_network(Path(spec), fresh=fresh)
+
+
+def compare(old: Pathish, new: Pathish) -> Comparison:
+    """What differs between two specs: `edits` of the net, `settings`, and which neurons are `guessed`.
+
+    Each is a file, `REVISION:path`, or, of the other's file, a git revision or a state. Raises InputError.
+    """
+    from nhnas.comparison import compare as compare_documents
+    from nhnas.sources import read_pair
+
+    return compare_documents(*read_pair(str(old), str(new)))
+
+
+def plan(spec: Pathish, edits: Sequence[Edit] = ()) -> Plan:
+    """What becomes of every tensor and of the outputs if the file, with `edits` on top, is taken as it is.
+
+    Writes nothing. Raises InputError, StorageError.
+    """
+    from nhnas.edits_file import EditsFile
+    from nhnas.planning import plan_spec
+
+    return plan_spec(Path(spec), EditsFile(tuple(edits)))
+
+
+def apply_edits(spec: Pathish, edits: Sequence[Edit] = (), *, report: Report | None = None) -> Saved | None:
+    """Carry the weights over to what the file says, with `edits` on top, and save that as a version.
+
+    None where there is nothing to carry over. Raises InputError, BusyError, StorageError.
+    """
+    from nhnas.application import apply_spec
+    from nhnas.command import Options
+    from nhnas.edits_file import EditsFile
+
+    saved = apply_spec(Path(spec), EditsFile(tuple(edits)), Options(), report)
+    return saved[-1] if saved else None
 
 
 def step(

@@ -18,7 +18,9 @@ import nhnas
 from nhnas.commit import Saved
 from nhnas.compiler.network import Network
 from nhnas.compiler.store import load_snapshot
+from nhnas.spec.apply import site_size
 from nhnas.spec.canonical import bare
+from nhnas.spec.document import read_document
 from nhnas.spec.edits import AddNeurons
 from nhnas.spec.errors import BusyError, InputError, Interrupted, StorageError, TrainingError
 from tests import tiny
@@ -191,3 +193,21 @@ def test_the_types_of_the_interface_resolve() -> None:
     """`step` is said to return what it returns."""
     names = {"Saved": Saved, "Report": object, "Network": Network}
     assert typing.get_type_hints(nhnas.step, localns=names)["return"] == Saved | None
+
+
+def test_edits_are_planned_applied_and_compared(tmp_path: Path) -> None:
+    """The same as `nhnas plan`, `apply` and `diff`, with edits from Python."""
+    spec = tiny.make(tmp_path / "work")
+    first = nhnas.step(spec)
+    assert first is not None
+    width = site_size(read_document(spec).architecture, "block.width")
+    edits = (AddNeurons(site="block.width", at=(width,)),)
+    plan = nhnas.plan(spec, edits)
+    assert edits == plan.edits
+    assert plan.output is not None
+    assert plan.output.preserved
+    saved = nhnas.apply_edits(spec, edits)
+    assert saved is not None
+    assert 2 == saved.version
+    assert nhnas.apply_edits(spec) is None
+    assert edits == nhnas.compare(first.state, spec).edits

@@ -197,9 +197,20 @@ def test_a_circle_and_an_import_of_the_command_line_are_caught(tmp_path: Path) -
     assert [("nhnas.spec.edits", "nhnas.main")] == upward(graph)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "spec.yaml"], ["show", "spec.yaml"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["check", "spec.yaml"],
+        ["show", "spec.yaml"],
+        ["diff", "spec.yaml", "spec.yaml"],
+        ["render", "spec.yaml", "-o", "-", "--format", "svg"],
+        ["log", "spec.yaml"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
 def test_reading_commands_leave_torch_alone(arguments: list[str], tmp_path: Path) -> None:
-    """`nhnas --help`, `check` and `show` work without the second that importing torch costs."""
+    """Commands that read a spec work without the second that importing torch costs."""
     (tmp_path / "spec.yaml").write_text(SPEC)
     done = python("-X", "importtime", "-m", "nhnas", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]

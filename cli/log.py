@@ -1,22 +1,73 @@
-"""`nhnas log`: the versions that led to a file, oldest first; never imports torch."""
+"""`nhnas log`: the versions that led to a file, and those of its branches; never imports torch."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
-from nhnas.compiler.history import Info, lineage
+from nhnas.compiler.family import Family, load_family, relatives
+from nhnas.compiler.history import Info, lineage, load_info
 from nhnas.compiler.place import store_folder
+from nhnas.git_read import named_states
+from nhnas.spec.canonical import from_canonical, same_architecture
 from nhnas.spec.document import read_document
+from nhnas.spec.edits import edit_to_dict
+from nhnas.spec.errors import InputError
 
+COUNTS = ("neurons", "parameters", "macs", "depth", "epochs")
 _SIGNS = {"add_neurons": "+", "remove_neurons": "-"}
 
 
-def history(spec: Path) -> list[dict[str, Any]]:
-    """One record a version: version, state, parent, totals, test, edits, max_change (DESIGN §8)."""
+def history(spec: Path, branches: bool = False) -> list[dict[str, Any]]:
+    """One record a version that led to the file, oldest first; with `branches` all of the same descent.
+
+    version, state, parent, totals, test, edits, max_change (DESIGN §8); `current`: the file names it;
+    `refs`: names of the git refs whose committed file does; `dropped`: `nhnas gc` dropped its weights;
+    `damaged`: why a version of another branch cannot be read, and what is not known of it is None.
+    Raises InputError where a version that led to the file is damaged, or the file's own is not there.
+    """
     document = read_document(spec)
-    return [] if document.state is None else [_record(i) for i in lineage(store_folder(spec), document.state)]
+    if document.state is None:
+        return []
+    store, refs = store_folder(spec), named_states(spec)
+    own, family = lineage(store, document.state), load_family(store)
+    records = _records(own, document.state, family, refs)
+    if not branches:
+        return records
+    mine = {info.id for info in own}
+    records += _others(store, document.state, mine, family, refs)
+    return sorted(records, key=lambda r: (r["version"] or 0, r["state"] in mine, r["state"]))
+
+
+def _others(
+    store: Path, current: str, mine: set[str], family: Family, refs: Mapping[str, list[str]]
+) -> Iterator[dict[str, Any]]:
+    """Records of what is related to the file's version but did not lead to it."""
+    for snapshot in sorted(relatives(family, current) & (family.heads.keys() | family.damaged.keys()) - mine):
+        try:
+            if snapshot in family.damaged:
+                raise InputError(family.damaged[snapshot])
+            yield from _records([load_info(store, snapshot)], current, family, refs)
+        except InputError as error:
+            yield _damaged(snapshot, str(error), family, refs)
+
+
+def _records(
+    infos: Sequence[Info], current: str, family: Family, refs: Mapping[str, list[str]]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            **_record(info),
+            "current": info.id == current,
+            "refs": refs.get(info.id, []),
+            "dropped": family.heads[info.id].dropped,
+            "damaged": None,
+        }
+        for info in infos
+    ]
 
 
 def _record(info: Info) -> dict[str, Any]:
@@ -34,37 +85,37 @@ def _record(info: Info) -> dict[str, Any]:
     }
 
 
-def table(records: list[dict[str, Any]]) -> str:
-    """The records as aligned text."""
-    header = (
-        "version",
-        "state",
-        "neurons",
-        "parameters",
-        "MACs",
-        "depth",
-        "epochs",
-        "test",
-        "|Δoutput|",
-        "edits",
-    )
-    rows = [header, *(_row(record) for record in records)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header) - 1)]
-    return "\n".join(
-        "  ".join([*(cell.rjust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]) for row in rows
-    )
+def _damaged(snapshot: str, reason: str, family: Family, refs: Mapping[str, list[str]]) -> dict[str, Any]:
+    head = family.heads.get(snapshot)
+    unknown = dict.fromkeys((*COUNTS, "test", "edits", "max_change", "changed"))
+    return {
+        "version": head and head.version,
+        "state": snapshot,
+        "parent": head and head.parent,
+        **unknown,
+        "current": False,
+        "refs": refs.get(snapshot, []),
+        "dropped": bool(head and head.dropped),
+        "damaged": reason,
+    }
 
 
-def _row(record: dict[str, Any]) -> tuple[str, ...]:
-    counts = (f"{record[key]:,}" for key in ("neurons", "parameters", "macs", "depth", "epochs"))
-    return (
-        str(record["version"]),
-        record["state"],
-        *counts,
-        measure_text(record["test"]),
-        f"{record['max_change']:.1e}",
-        edits_text(record["edits"]),
-    )
+def pending(spec: Path) -> str:
+    """The edits of `net` that the file has and no version yet, empty where there are none."""
+    document = read_document(spec)
+    if document.state is None:
+        return ""
+    state = load_info(store_folder(spec), document.state).state
+    before = from_canonical(state["architecture"])
+    if same_architecture(before, document.architecture):
+        return ""
+    from nhnas.hand_edits import hand_edits
+
+    try:
+        edits = hand_edits(document, spec, before, state["exact"])
+    except InputError as error:
+        return str(error)
+    return edits_text([edit_to_dict(edit) for edit in edits])
 
 
 def measure_text(test: dict[str, float]) -> str:
@@ -72,8 +123,12 @@ def measure_text(test: dict[str, float]) -> str:
     return f"{test['accuracy']:.2%}" if "accuracy" in test else f"mse {test['mse']:.3g}"
 
 
-def edits_text(edits: list[dict[str, Any]]) -> str:
-    """`fc.hidden +12-5, promote fc.first`: neurons by site, other edits one by one."""
+def edits_text(edits: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
+    """`fc.hidden +12-5, promote fc.first`: neurons by site, other edits one by one.
+
+    Where that is wider than `width`, the last ones are counted instead: `fc.hidden +12-5, … 3 more`;
+    where none fits, all neurons together stand for them: `+30-11, … 2 more`.
+    """
     neurons: dict[str, Counter[str]] = {}
     others = []
     for edit in edits:
@@ -83,4 +138,21 @@ def edits_text(edits: list[dict[str, Any]]) -> str:
         else:
             neurons.setdefault(edit["site"], Counter())[sign] += len(edit["at"])
     sites = [f"{site} {''.join(f'{s}{n}' for s, n in counts.items())}" for site, counts in neurons.items()]
-    return ", ".join([*sites, *others]) or "none"
+    total = sum(neurons.values(), Counter[str]())
+    short = "".join(f"{sign}{total[sign]}" for sign in _SIGNS.values() if total[sign])
+    short = ", ".join(filter(None, [short, f"… {len(others)} more" if others else ""]))
+    return _fitted([*sites, *others], short, width) or "none"
+
+
+def cells(text: str) -> int:
+    """Cells of a terminal that a text takes."""
+    return sum(2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _fitted(parts: Sequence[str], short: str, width: int | None) -> str:
+    """As many parts as fit and the number of the others, or else `short`."""
+    text, count = ", ".join(parts), len(parts)
+    while width is not None and count and cells(text) > width:
+        count -= 1
+        text = ", ".join([*parts[:count], f"… {len(parts) - count} more"])
+    return text if count else short

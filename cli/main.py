@@ -13,7 +13,7 @@ from typing import Any
 import typer
 import typer.exceptions
 
-from nhnas import diff_verbs, reading_verbs, render_verbs, training_verbs
+from nhnas import collect_verbs, diff_verbs, log_verbs, reading_verbs, render_verbs, training_verbs
 from nhnas.spec.errors import NhnasError
 
 CTRL_C = 130
@@ -38,7 +38,8 @@ app.command()(training_verbs.step)
 app.command()(training_verbs.run)
 app.command()(training_verbs.train)
 app.command(name="eval")(reading_verbs.evaluate)
-app.command()(reading_verbs.log)
+app.command()(log_verbs.log)
+app.command()(collect_verbs.gc)
 app.command()(reading_verbs.plot)
 app.command()(render_verbs.render)
 

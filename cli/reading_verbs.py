@@ -60,18 +60,6 @@ def evaluate(
         )
 
 
-def log(spec: Spec, as_json: Json = False) -> None:
-    """The versions that led to this file, oldest first."""
-    from nhnas.log import history, table
-
-    records = history(spec)
-    if as_json:
-        for record in records:
-            print(json.dumps(record))
-    else:
-        print(table(records) if records else f"{spec}: untrained, no version yet")
-
-
 def plot(
     spec: Spec,
     output: Annotated[Path | None, typer.Option("--output", "-o", help=".png, .svg or .pdf")] = None,

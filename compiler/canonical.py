@@ -17,6 +17,10 @@ def canonical_json(value: object) -> bytes:
     does not know, ValueError for NaN and infinity, both saying where.
     """
     _check_keys(value, "value")
+    return _dump(value)
+
+
+def _dump(value: object) -> bytes:
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except ValueError as error:
@@ -28,7 +32,7 @@ def parse_canonical(data: bytes, where: Path) -> Any:
     """What `canonical_json` wrote. Raises InputError for any other bytes, duplicate keys included."""
     try:
         value = json.loads(data.decode("utf-8"))
-        if canonical_json(value) == data:
+        if _dump(value) == data:  # all keys that JSON knows are texts
             return value
         reason = "its JSON is not in canonical form"
     except RecursionError:

@@ -11,11 +11,12 @@ from typing import Any
 from nhnas.compiler.canonical import canonical_json, parse_canonical
 from nhnas.compiler.files import one_line, storing
 from nhnas.compiler.place import is_id, snapshot_folder, snapshots_folder
-from nhnas.compiler.sealed import Sealed, read_sealed
+from nhnas.compiler.sealed import Sealed, read_claims, read_sealed
 from nhnas.spec.errors import InputError
 
 SPEC, STATE, EDITS, METRICS = "spec.yaml", "state.json", "edits.yaml", "metrics.jsonl"
 SMALL_FILES = (SPEC, STATE, EDITS, METRICS)
+WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
 ADVICE = "restore this snapshot from a copy of the store, or check out another version"
 _KNOWN_SHOWN = 5
 
@@ -35,6 +36,16 @@ class Info:
     state: dict[str, Any]
     edits: list[dict[str, Any]]
     metrics: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a snapshot's manifest says, and whether its tensors were dropped (`nhnas.compiler.collect`)."""
+
+    id: str
+    parent: str | None
+    version: int
+    dropped: bool
 
 
 def known_ids(store: Path) -> list[str]:
@@ -66,6 +77,21 @@ def load_info(store: Path, snapshot: str) -> Info:
     return parse_info(folder, read_sealed(folder, ADVICE, only=SMALL_FILES))
 
 
+def load_head(store: Path, snapshot: str) -> Head:
+    """Reads and verifies a snapshot's manifest; of all files only the sizes. Raises as `load_info` does."""
+    folder = existing_folder(store, snapshot)
+    return _parse_head(folder, read_sealed(folder, ADVICE, only=()))
+
+
+def claimed_head(store: Path, snapshot: str) -> Head | None:
+    """What the manifest of a damaged snapshot says, None where that is what is damaged."""
+    folder = existing_folder(store, snapshot)
+    try:
+        return _parse_head(folder, Sealed(read_claims(folder, ADVICE), {}))
+    except InputError:
+        return None
+
+
 def lineage(store: Path, snapshot: str) -> list[Info]:
     """The snapshot and its ancestors as far back as the store has them, oldest first.
 
@@ -95,12 +121,7 @@ def small_files(
 
 def parse_info(folder: Path, sealed: Sealed) -> Info:
     """The inverse of `small_files`, with the manifest's head. Raises InputError."""
-    head, files = sealed.head, sealed.files
-    if head.get("id") != folder.name:
-        raise InputError(f"{one_line(folder)}: holds snapshot {one_line(head.get('id'), 60)}; {ADVICE}")
-    parent, version = head.get("parent"), head.get("version")
-    if not (parent is None or is_id(parent)) or type(version) is not int or version < 0:
-        raise InputError(f"{one_line(folder / 'MANIFEST.json')}: no valid parent and version; {ADVICE}")
+    head, files = _parse_head(folder, sealed), sealed.files
     if missing := [name for name in SMALL_FILES if name not in files]:
         raise InputError(f"{one_line(folder / missing[0])}: is missing; {ADVICE}")
     state = parse_canonical(files[STATE], folder / STATE)
@@ -108,14 +129,24 @@ def parse_info(folder: Path, sealed: Sealed) -> Info:
         raise InputError(f"{one_line(folder / STATE)}: needs architecture, exact and info; {ADVICE}")
     edits = b"" if files[EDITS] == b"[]\n" else files[EDITS]
     return Info(
-        id=folder.name,
-        parent=parent,
-        version=version,
+        id=head.id,
+        parent=head.parent,
+        version=head.version,
         spec_text=files[SPEC],
         state=state,
         edits=_records(edits, b"- ", folder / EDITS),
         metrics=_records(files[METRICS], b"", folder / METRICS),
     )
+
+
+def _parse_head(folder: Path, sealed: Sealed) -> Head:
+    head = sealed.head
+    if head.get("id") != folder.name:
+        raise InputError(f"{one_line(folder)}: holds snapshot {one_line(head.get('id'), 60)}; {ADVICE}")
+    parent, version = head.get("parent"), head.get("version")
+    if not (parent is None or is_id(parent)) or type(version) is not int or version < 0:
+        raise InputError(f"{one_line(folder / 'MANIFEST.json')}: no valid parent and version; {ADVICE}")
+    return Head(folder.name, parent, version, bool(sealed.dropped))
 
 
 def is_state(state: object) -> bool:

@@ -1,14 +1,18 @@
 """A sealed folder: files and a MANIFEST.json with their sizes and hashes, written once, as a whole.
 
 The manifest is canonical JSON and carries the hash of its own content, so that any flipped byte, of
-any file, is found. Snapshots and the slots of a running command are sealed folders.
+any file, is found. Snapshots are sealed folders.
+
+Files may be dropped from a sealed folder later, to free space: `DROPPED.json` is written first and names
+them, and permits their absence from then on. They can be put back, and no other file is ever touched.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,7 +29,7 @@ from nhnas.compiler.files import (
 )
 from nhnas.spec.errors import InputError
 
-MANIFEST = "MANIFEST.json"
+MANIFEST, DROPPED = "MANIFEST.json", "DROPPED.json"
 FORMAT = 1
 """Number of the format of snapshots and slots."""
 _MAX_MANIFEST = 1 << 20
@@ -33,10 +37,14 @@ _MAX_MANIFEST = 1 << 20
 
 @dataclass(frozen=True)
 class Sealed:
-    """`head` is what the manifest says beside its files; `files` the content of those asked for."""
+    """`head` is what the manifest says beside its files; `files` the content of those asked for.
+
+    `dropped` names the files that were dropped and are not there.
+    """
 
     head: dict[str, Any]
     files: dict[str, bytes]
+    dropped: frozenset[str] = frozenset()
 
 
 def write_sealed(final: Path, head: Mapping[str, Any], files: Mapping[str, bytes]) -> bool:
@@ -64,19 +72,79 @@ def read_sealed(folder: Path, advice: str, only: Collection[str] | None = None) 
     Raises InputError naming the file that is damaged, missing or unknown, followed by `advice`, and
     StorageError.
     """
-    try:
+    with _advising(advice):
         manifest = _read_manifest(folder / MANIFEST)
         entries = manifest.pop("files")
-        _check_names(folder, entries)
+        dropped = _check_names(folder, entries)
         files = {}
-        for name, entry in entries.items():
+        for name in sorted(entries.keys() - dropped):
             if only is None or name in only:
-                files[name] = _read_entry(folder / name, entry)
+                files[name] = _read_entry(folder / name, entries[name])
             else:
-                _check_size(folder / name, entry)
+                _check_size(folder / name, entries[name])
+    return Sealed(manifest, files, dropped)
+
+
+def read_claims(folder: Path, advice: str) -> dict[str, Any]:
+    """What the manifest says beside its files, none of which is looked at. Raises as `read_sealed` does."""
+    with _advising(advice):
+        manifest = _read_manifest(folder / MANIFEST)
+    return {key: value for key, value in manifest.items() if key != "files"}
+
+
+def drop_files(folder: Path, names: Collection[str], advice: str) -> None:
+    """Removes files of a sealed folder for good; a kill leaves it sealed, with or without each of them.
+
+    Raises as `read_sealed` does; a damaged folder is left as it is.
+    """
+    sealed = read_sealed(folder, advice, only=())
+    marker = canonical_json({"dropped": sorted(names)})
+    if not (folder / DROPPED).exists() or read_file(folder / DROPPED) != marker:
+        _put(folder, DROPPED, marker)
+    for name in sorted(set(names) - sealed.dropped):
+        with storing(folder / name):
+            os.unlink(folder / name)
+    with storing(folder):
+        sync(folder)
+
+
+def restore_files(folder: Path, files: Mapping[str, bytes], advice: str) -> None:
+    """Puts dropped files back durably; a sealed folder that misses none is left as it is.
+
+    Raises as `read_sealed` does, and InputError where a file is not what it was.
+    """
+    sealed = read_sealed(folder, advice, only=())
+    entries = _read_manifest(folder / MANIFEST)["files"]
+    for name in sorted(sealed.dropped):
+        if _entry(files[name]) != entries[name]:
+            raise InputError(
+                f"{one_line(folder / name)}: was dropped, and would not come back as it was (another version "
+                f"of safetensors?); remove {one_line(folder)} and run the same command again"
+            )
+        _put(folder, name, files[name])
+    if (folder / DROPPED).exists():
+        with storing(folder / DROPPED):
+            os.unlink(folder / DROPPED)
+            sync(folder)
+
+
+@contextmanager
+def _advising(advice: str) -> Iterator[None]:
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{error}; {advice}") from error
-    return Sealed(manifest, files)
+
+
+def _put(folder: Path, name: str, data: bytes) -> None:
+    """Creates a file in a sealed folder, where nothing temporary may ever lie, durably and at once."""
+    with temporary_folder(folder.parent) as temporary, storing(folder / name):
+        with open(temporary / name, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary / name, folder / name)
+        sync(folder)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -94,13 +162,24 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_names(folder: Path, entries: Mapping[str, Any]) -> None:
+def _check_names(folder: Path, entries: Mapping[str, Any]) -> frozenset[str]:
+    """The files that were dropped; InputError for others that are missing, and for unknown ones."""
     with storing(folder):
         present = set(os.listdir(folder)) - {MANIFEST}
-    for name in sorted(present - entries.keys()):
+    permitted = _read_dropped(folder / DROPPED) if DROPPED in present else frozenset()
+    for name in sorted(present - entries.keys() - {DROPPED}):
         _refuse(folder / name, "is not in the manifest")
-    for name in sorted(entries.keys() - present):
+    for name in sorted(entries.keys() - present - permitted):
         _refuse(folder / name, "is missing")
+    return frozenset(entries.keys() - present)
+
+
+def _read_dropped(path: Path) -> frozenset[str]:
+    content = parse_canonical(read_file(path, limit=_MAX_MANIFEST), path)
+    names = content.get("dropped") if isinstance(content, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        _refuse(path, "does not list the files that were dropped")
+    return frozenset(names)
 
 
 def _read_entry(path: Path, entry: Mapping[str, Any]) -> bytes:

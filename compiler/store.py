@@ -14,16 +14,22 @@ from typing import Any
 from torch import Tensor
 
 from nhnas.compiler.files import one_line
-from nhnas.compiler.history import ADVICE, existing_folder, is_state, parse_info, small_files
+from nhnas.compiler.history import (
+    ADVICE,
+    OPTIMIZER,
+    WEIGHTS,
+    existing_folder,
+    is_state,
+    parse_info,
+    small_files,
+)
 from nhnas.compiler.place import create_store, snapshot_folder, store_folder
-from nhnas.compiler.sealed import read_sealed, write_sealed
+from nhnas.compiler.sealed import read_sealed, restore_files, write_sealed
 from nhnas.compiler.snapshot_id import snapshot_id
 from nhnas.compiler.tensors_file import decode_tensors, encode_tensors
 from nhnas.spec.errors import InputError
 
 __all__ = ["Snapshot", "identify", "load_snapshot", "save_snapshot", "store_folder"]
-
-WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +69,9 @@ def identify(
 def save_snapshot(store: Path, snapshot: Snapshot) -> Path:
     """Writes a snapshot durably and at once, and returns its folder.
 
-    One that is there already is verified and left as it is. Raises TrainingError (NaN or infinity in a
-    tensor), InputError (the one that is there is damaged), StorageError, and ValueError where the id
-    is not that of the content.
+    One that is there already is verified and left as it is; tensors that were dropped are put back.
+    Raises TrainingError (NaN or infinity in a tensor), InputError (the one that is there is damaged),
+    StorageError, and ValueError where the id is not that of the content.
     """
     if not is_state(snapshot.state) or snapshot.id != _identity(snapshot):
         raise ValueError(f"{snapshot.id} is not the id of this snapshot's content")
@@ -78,6 +84,7 @@ def save_snapshot(store: Path, snapshot: Snapshot) -> Path:
     create_store(store)
     head = {"kind": "snapshot", "id": snapshot.id, "parent": snapshot.parent, "version": snapshot.version}
     if not write_sealed(folder, head, files):
+        restore_files(folder, files, ADVICE)
         load_snapshot(store, snapshot.id)
     return folder
 
@@ -85,12 +92,18 @@ def save_snapshot(store: Path, snapshot: Snapshot) -> Path:
 def load_snapshot(store: Path, snapshot: str) -> Snapshot:
     """Reads and verifies a snapshot: every file against the manifest, the id against the content.
 
-    Tensors are on the CPU. Raises InputError (not in the store: with the choices; damaged: the file
-    is named) and StorageError.
+    Tensors are on the CPU. Raises InputError (not in the store, or its tensors were dropped: with the
+    choices; damaged: the file is named) and StorageError.
     """
     folder = existing_folder(store, snapshot)
     sealed = read_sealed(folder, ADVICE)
     info = parse_info(folder, sealed)
+    if sealed.dropped:
+        raise InputError(
+            f"state {snapshot} (version {info.version}): its weights were dropped by nhnas gc; check out "
+            f"another version, restore {one_line(folder)} from a copy of the store, or start untrained "
+            "with --fresh"
+        )
     if missing := {WEIGHTS, OPTIMIZER} - sealed.files.keys():
         raise InputError(f"{one_line(folder / min(missing))}: is missing; {ADVICE}")
     loaded = Snapshot(

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from nhnas.evaluation import evaluate_spec
-from nhnas.log import edits_text, history, measure_text, table
+from nhnas.log import edits_text, history, measure_text
+from nhnas.log_table import table
 from nhnas.plot import DARK, plot
 from nhnas.report import Silent
 from nhnas.spec.document import read_document
@@ -141,7 +142,8 @@ def test_the_table() -> None:
     """Aligned columns, one line a version."""
     record = {"version": 9, "state": "s0123456789abcdef", "neurons": 1200, "parameters": 31000, "macs": 5}
     record |= {"depth": 3, "epochs": 12, "test": {"accuracy": 0.98312}, "max_change": 2.5e-7, "edits": []}
-    lines = table([record, record | {"version": 10, "parameters": 1234567}]).splitlines()
+    first, second = record | {"parent": None}, record | {"parent": record["state"], "state": "s" + 16 * "1"}
+    lines = table([first, second | {"version": 10, "parameters": 1234567}]).splitlines()
     words = [
         "version",
         "state",

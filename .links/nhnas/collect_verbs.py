@@ -1,0 +1,1 @@
+../../cli/collect_verbs.py

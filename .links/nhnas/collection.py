@@ -1,0 +1,1 @@
+../../cli/collection.py

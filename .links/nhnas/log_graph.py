@@ -1,0 +1,1 @@
+../../cli/log_graph.py

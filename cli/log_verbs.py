@@ -1,0 +1,33 @@
+"""The verb `log`; what it does is imported when it is called."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from typing import Annotated
+
+import typer
+
+from nhnas.arguments import Json, Spec
+
+
+def log(
+    spec: Spec,
+    lineage: Annotated[bool, typer.Option("--lineage", help="Only the versions that led here.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="All edits, however wide the terminal is.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The versions of this file and of its branches, oldest first."""
+    from nhnas.log import history, pending
+    from nhnas.log_table import table
+
+    records = history(spec, not lineage)
+    if as_json:
+        for record in records:
+            print(json.dumps(record))
+        return
+    width = None if full or not sys.stdout.isatty() else shutil.get_terminal_size().columns
+    print(table(records, spec.name, width) if records else f"{spec}: untrained, no version yet")
+    if edits := pending(spec):
+        print(f"{spec.name} was edited since, not saved yet: {edits} (nhnas plan {spec})")

@@ -18,6 +18,7 @@ from nhnas.edits_file import EditsFile
 from nhnas.interrupt import stop_requests
 from nhnas.opening import begin, resume
 from nhnas.report import Report, Silent
+from nhnas.rollback import work_through
 from nhnas.search_step import run_step
 from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError, TrainingError
@@ -145,7 +146,7 @@ def _until_goal(
         slot = None
         context.report.say(f"{context.spec.name}: version {work.version}")
         try:
-            saved.append(work_on(work))
+            saved.append(work_through(work, work_on))
         except TrainingError:
             _drop(work)
             raise

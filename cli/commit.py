@@ -77,9 +77,7 @@ def _info(work: Work, test: dict[str, float]) -> dict[str, Any]:
     own = [c for c in work.changes if c["stage"] != "hand" or work.stage == "apply"]
     largest = max((c["max_change"] for c in own), default=0.0)
     if not all(map(math.isfinite, [*test.values(), largest])):
-        raise TrainingError(
-            f"the test loss is {test['loss']} after training; nothing was saved; lower train.lr"
-        )
+        raise TrainingError(f"the test loss is {test['loss']} after training")
     return {
         "test": test,
         "totals": measure(work.arch).as_dict(),

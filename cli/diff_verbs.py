@@ -10,9 +10,7 @@ import typer
 
 from nhnas.arguments import AllowImport, Discard, Json, Spec, Wait
 
-Edits = Annotated[
-    Path | None, typer.Argument(metavar="EDITS", help="Edits on top: `nhnas diff --yaml`, or a plan.")
-]
+Edits = Annotated[Path | None, typer.Argument(metavar="EDITS", help="A file of edits on top, or a plan.")]
 
 DIFFERENT = 6
 """Exit code of `--exit-code` where something differs (DESIGN §8)."""

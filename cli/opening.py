@@ -104,5 +104,6 @@ def resume(context: Context, slot: Slot) -> Work:
     work.stage, work.progress = data["stage"], Progress(**data["progress"])
     work.edits, work.metrics = data["edits"], data["metrics"]
     work.changes, work.facts = data["changes"], data["facts"]
+    work.rollbacks, engine.rate = data["rollbacks"], 0.5 ** data["rollbacks"]
     work.saved = (data["phase"], {name.removesuffix(".safetensors"): t for name, t in slot.tensors.items()})
     return work

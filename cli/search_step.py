@@ -82,7 +82,7 @@ def _fit(work: Work) -> dict[str, float]:
         for key in _measured(work, measured)
     }
     if not all(np.isfinite(value).all() for value in values.values()):
-        raise TrainingError("the gradients are not finite; nothing was saved; lower train.lr")
+        raise TrainingError("the gradients are not finite")
     work.exact = {**work.exact, "importance": {k: v.tolist() for k, v in scale(values, values).items()}}
     return phase.shares()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ from nhnas.trainer.numerics import Numerics
 
 WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
 PROBE_SAMPLES = 256
+SAVE_SECONDS = 600.0
+"""After so long the state is saved within an epoch, too."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Work:
     """From the version `parent` to the next one, `version`.
 
     `document` is the file as it was at the start. `stage` says what comes next; `facts` are what the
-    stages told each other, `saved` is the interrupted phase's state. All of it survives in the slot.
+    stages told each other, `rollbacks` how often training went back to its last good point, `saved` is the
+    interrupted phase's state. All of it survives in the slot.
     """
 
     context: Context
@@ -67,6 +71,7 @@ class Work:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    rollbacks: int = 0
     saved: tuple[dict[str, Any], Mapping[str, Mapping[str, Tensor]]] | None = None
 
     @property
@@ -105,9 +110,11 @@ class Work:
 
     def _engine(self, tensors: Mapping[str, Tensor], moments: dict[str, Tensor]) -> Engine:
         network = build(self.arch, tensors, device=self.numerics.device)
-        return make_engine(
+        engine = make_engine(
             self.document, self.train, network, self.dataset, self.version, self.numerics, moments
         )
+        engine.rate = 0.5**self.rollbacks
+        return engine
 
     def probe(self) -> Tensor:
         """Outputs [N, O] of the network as it is now, over the probe samples."""
@@ -133,24 +140,36 @@ class Work:
             self.metrics.append(record)
             report.epoch(record)
 
-        def save() -> None:
-            self.save(phase)
+        last = time.monotonic()
 
-        hooks = Hooks(epoch=note, save=save, stop=self.context.stop, batch=report.batch)
+        def save(midway: bool) -> None:
+            nonlocal last
+            self.save(phase, midway)
+            last = time.monotonic()
+
+        def due() -> bool:
+            return time.monotonic() - last > SAVE_SECONDS
+
+        hooks = Hooks(epoch=note, save=save, due=due, stop=self.context.stop, batch=report.batch)
         if self.saved is None:
             self.save(phase)
         run_phase(self.engine, phase, self.progress, hooks)
         self.progress.next_phase()
         self.saved = None
 
-    def save(self, phase: Phase) -> None:
-        """Write everything to the slot."""
+    def save(self, phase: Phase, midway: bool = False) -> None:
+        """Write everything to the slot, perhaps `midway` through an epoch."""
         data, tensors = phase.state()
         files: dict[str, Mapping[str, Tensor]] = {f"{name}.safetensors": t for name, t in tensors.items()}
         files[WEIGHTS] = {name: t.detach() for name, t in self.engine.network.tensors().items()}
         files[OPTIMIZER] = self.engine.optimizer.state()
         write_slot(
-            store_folder(self.context.spec), spec_key(self.context.spec), self.goal, files, self._data(data)
+            store_folder(self.context.spec),
+            spec_key(self.context.spec),
+            self.goal,
+            files,
+            self._data(data),
+            midway,
         )
 
     def _data(self, phase: dict[str, Any]) -> dict[str, Any]:
@@ -168,6 +187,7 @@ class Work:
             "metrics": self.metrics,
             "changes": self.changes,
             "facts": self.facts,
+            "rollbacks": self.rollbacks,
             "phase": phase,
         }
 

@@ -1,10 +1,12 @@
 """The slot of a running command: its goal and training state, from which the same command goes on.
 
-Each write commits a new numbered generation, then removes the one before: a kill at any moment leaves
-a whole one, and the newest committed one counts. A generation is one file, so that it costs two fsyncs
-(a toy epoch takes 10 ms, and so does an fsync): `.nhnas/slots/<spec file name>/<number>.slot`, at most
-two on disk. Its first line holds the SHA-256 of the rest, its second line canonical JSON (generation,
-goal, data, name and size of each tensors file), then come the tensors files, one after another.
+Each write commits a new numbered generation, then removes those before: a kill at any moment leaves
+a whole one, and the newest committed one counts. Beside one that was written midway through an epoch the
+last one from between two epochs stays, so that training can go back to the same point wherever it was
+interrupted. A generation is one file, so that it costs two fsyncs (a toy epoch takes 10 ms, and so does an
+fsync): `.nhnas/slots/<spec file name>/<number>[.midway].slot`, at most two on disk. Its first line holds
+the SHA-256 of the rest, its second line canonical JSON (generation, goal, data, name and size of each
+tensors file), then come the tensors files, one after another.
 Whoever calls holds the spec's lock (`nhnas.compiler.lock`).
 """
 
@@ -28,9 +30,17 @@ from nhnas.spec.errors import InputError
 
 ADVICE = "--discard drops the interrupted command, and the spec's version is where the next one starts"
 _TENSORS = re.compile(r"[a-z0-9_]+\.safetensors")
-_FILE = re.compile(r"([1-9][0-9]{0,17})\.slot")
+_FILE = re.compile(r"([1-9][0-9]{0,17})(\.midway)?\.slot")
 _DIGEST = 64
 """Hex digits of a SHA-256."""
+
+
+@dataclass(frozen=True, order=True)
+class Generation:
+    """A committed write; `midway` through an epoch, or between two."""
+
+    number: int
+    midway: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,44 +59,49 @@ def write_slot(
     goal: dict[str, Any],
     tensors: Mapping[str, Mapping[str, Tensor]],
     data: dict[str, Any],
+    midway: bool = False,
 ) -> None:
     """Replaces the slot durably and at once; `tensors` maps file names, `x.safetensors`, to tensors.
 
-    Raises TrainingError (NaN or infinity in a tensor) and StorageError.
+    One that is written `midway` through an epoch leaves the last one that was not. Raises TrainingError (NaN
+    or infinity in a tensor) and StorageError.
     """
     if wrong := [name for name in tensors if not _TENSORS.fullmatch(name)]:
         raise ValueError(f"{wrong[0]!r} is no file name of the form x.safetensors")
     files = {name: encode_tensors(content, name) for name, content in sorted(tensors.items())}
     folder = slot_folder(store, spec_name)
     old = _generations(folder)
-    new = old[-1] + 1 if old else 1
+    new = Generation(old[-1].number + 1 if old else 1, midway)
     sizes = [[name, len(content)] for name, content in files.items()]
-    head = canonical_json({"generation": new, "goal": goal, "data": data, "files": sizes})
+    head = canonical_json({"generation": new.number, "goal": goal, "data": data, "files": sizes})
     rest = b"".join([head, b"\n", *files.values()])
     create_store(store)
     make_folder(folder)
     write_file(_path(folder, new), sha256(rest).hexdigest().encode() + b"\n" + rest)
-    _remove(folder, old)
+    kept = _last(old, midway=False) if midway else None
+    _remove(folder, [generation for generation in old if generation != kept])
 
 
-def read_slot(store: Path, spec_name: str) -> Slot | None:
+def read_slot(store: Path, spec_name: str, between_epochs: bool = False) -> Slot | None:
     """What was written last, verified; None where no command was interrupted. Tensors are on the CPU.
 
-    Raises InputError naming the damaged file (a write cut off by a kill leaves none), and StorageError.
+    With `between_epochs` what was written last that was not midway through an epoch. Raises InputError naming
+    the damaged file (a write cut off by a kill leaves none), and StorageError.
     """
     folder = slot_folder(store, spec_name)
     generations = _generations(folder)
-    if not generations:
+    last = _last(generations, midway=not between_epochs)
+    if last is None:
         return None
-    path = _path(folder, generations[-1])
+    path = _path(folder, last)
     head, blobs = _opened(read_file(path), path)
-    if head["generation"] != generations[-1]:
+    if head["generation"] != last.number:
         raise InputError(f"{one_line(path)}: is not the slot that its name says; {ADVICE}")
     tensors = {}
     for name, size in head["files"]:
         tensors[name] = decode_tensors(blobs[:size], path)
         blobs = blobs[size:]
-    return Slot(head["goal"], tensors, head["data"], generations[-1])
+    return Slot(head["goal"], tensors, head["data"], last.number)
 
 
 def _opened(content: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
@@ -110,18 +125,24 @@ def clear_slot(store: Path, spec_name: str) -> None:
     _remove(folder, _generations(folder))
 
 
-def _remove(folder: Path, generations: list[int]) -> None:
+def _remove(folder: Path, generations: list[Generation]) -> None:
     for generation in generations:
         with storing(_path(folder, generation)):
             os.unlink(_path(folder, generation))
 
 
-def _path(folder: Path, generation: int) -> Path:
-    return folder / f"{generation}.slot"
+def _path(folder: Path, generation: Generation) -> Path:
+    return folder / f"{generation.number}{'.midway' if generation.midway else ''}.slot"
 
 
-def _generations(folder: Path) -> list[int]:
+def _last(generations: list[Generation], midway: bool) -> Generation | None:
+    """The newest one; without `midway` the newest from between two epochs."""
+    return next((g for g in reversed(generations) if midway or not g.midway), None)
+
+
+def _generations(folder: Path) -> list[Generation]:
     """Committed generations, oldest first."""
     with storing(folder):
         names = os.listdir(folder) if folder.is_dir() else []
-    return sorted(int(found[1]) for found in map(_FILE.fullmatch, names) if found)
+    found = filter(None, map(_FILE.fullmatch, names))
+    return sorted(Generation(int(match[1]), match[2] is not None) for match in found)

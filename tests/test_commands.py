@@ -16,7 +16,10 @@ from nhnas.spec.errors import Interrupted
 from tests import tiny
 from tests.here import Here
 
-DEFINED = ("init", "check", "show", "step", "run", "train", "eval", "log", "plot")
+DEFINED = (
+    *("init", "check", "show", "diff", "render", "plan", "apply", "step", "run", "train", "eval"),
+    *("log", "plot", "gc"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +90,8 @@ def test_a_loss_that_is_not_finite(spec: Path) -> None:
     before = spec.read_bytes()
     done = nhnas(spec, "step", "spec.yaml")
     assert 4 == done.returncode
-    assert "the loss is nan at epoch 1, batch 2; nothing was saved; lower train.lr\n" == done.stderr
+    tried = "after 3 rollbacks, each at half the rate"
+    assert f"the loss is nan at epoch 1, batch 2 {tried}; nothing was saved; lower train.lr\n" == done.stderr
     assert before == spec.read_bytes()
 
 
@@ -258,7 +262,12 @@ def test_the_commands_and_their_options_are_frozen(here: Here) -> None:
         "run": "--steps --to --fresh --discard --wait --allow-import --probe",
         "train": "--epochs --fresh --discard --wait --allow-import",
         "eval": "--split --json --fresh --allow-import",
-        "log": "--json",
+        "diff": "--full --json --yaml --exit-code",
+        "plan": "--full --json --yaml --exit-code",
+        "apply": "--discard --wait --allow-import",
+        "render": "--output --diff --format --layout --macs --depth --collapse --each",
+        "log": "--json --lineage --full",
+        "gc": "--dry-run --keep --reflog --only-these --wait --json",
         "plot": "--output --fresh --allow-import",
         "show": "--json",
     }

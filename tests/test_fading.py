@@ -85,7 +85,7 @@ def fade(case: Case, seen: Any) -> None:
     """Run the phase as a step does; `seen` is called after every batch."""
     fading = Fading(case.engine.network.tensors(), case.plan.columns, case.plan.rows, case.plan.whole)
     phase = Fade(fading, FADE, SETTLE, case.engine.train.lr, 0.0)
-    hooks = Hooks(epoch=lambda _: None, save=lambda: None, stop=lambda: 0, batch=seen)
+    hooks = Hooks(epoch=lambda _: None, save=lambda _: None, due=lambda: False, stop=lambda: 0, batch=seen)
     run_phase(case.engine, phase, Progress(epoch=1), hooks)
     fading.hold(1.0)
 

@@ -447,7 +447,7 @@ def test_training_that_fails_leaves_the_version_and_can_be_tried_again(spec: Pat
     tiny.edit(spec, "lr: 0.05", "lr: 1.0e30")
     broken = spec.read_bytes()
     with pytest.raises(
-        TrainingError, match=r"the loss is .* at epoch 1, batch 2; nothing was saved"
+        TrainingError, match=r"the loss is .* at epoch 1, batch 2 after 3 rollbacks, .*; nothing was saved"
     ) as caught:
         tiny.step(spec)
     assert 4 == caught.value.exit_code
@@ -536,8 +536,8 @@ def test_fading_over_no_epochs_is_over_at_once(tmp_path: Path, monkeypatch: pyte
     spec = tiny.make(tmp_path / "work", tiny.DENSE.replace("fade_epochs: 1", "fade_epochs: 0"))
     loudest, save = list[float](), Work.save
 
-    def look(work: Work, phase: Any) -> None:
-        save(work, phase)
+    def look(work: Work, phase: Any, midway: bool = False) -> None:
+        save(work, phase, midway)
         if isinstance(phase, Fade):
             plan = fade_plan(work.arch, work.facts["leavers"])
             tensors = {name: t.detach() for name, t in work.engine.network.tensors().items()}

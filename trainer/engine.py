@@ -67,6 +67,8 @@ class Engine:
         self.optimizer = fresh_or_loaded(network, train, moments or {})
         self.dataset, self.train, self.augment = dataset, train, augment
         self.version, self.numerics = version, numerics
+        self.rate = 1.0
+        """Factor of every learning rate, halved when training went back to its last good point."""
         self.batch_count = batch_count(len(dataset.train), train.batch)
         self._split = dataset.train.to(numerics.device)
         self._random = any(isinstance(m, torch.nn.Dropout | torch.nn.Dropout2d) for m in network.modules())
@@ -104,8 +106,8 @@ class Engine:
         value = loss.item()
         if not math.isfinite(value):
             where = f"epoch {epoch + 1}, batch {batch.index + 1}"
-            raise TrainingError(f"the loss is {value} at {where}; nothing was saved; lower train.lr")
-        self.optimizer.step(lr)
+            raise TrainingError(f"the loss is {value} at {where}")
+        self.optimizer.step(lr * self.rate)
         correct = 0
         if self.dataset.is_classification:
             correct = int((outputs.detach().argmax(1) == batch.targets).sum())

@@ -82,12 +82,14 @@ class Progress:
 class Hooks:
     """The loop's effects: what to do with an epoch's record, how to save, whether to stop.
 
-    `stop` gives the number of the signal that asked for it, 0 while none did; `batch` is told of every
-    batch (for a progress bar).
+    `save` is told whether it is midway through an epoch, and `due` whether such a save is wanted; `stop`
+    gives the number of the signal that asked for it, 0 while none did; `batch` is told of every batch (for
+    a progress bar).
     """
 
     epoch: Callable[[dict[str, Any]], None]
-    save: Callable[[], None]
+    save: Callable[[bool], None]
+    due: Callable[[], bool]
     stop: Callable[[], int]
     batch: Callable[[str, int, int, float], None]
 
@@ -102,7 +104,7 @@ def run_phase(engine: Engine, phase: Phase, progress: Progress, hooks: Hooks) ->
         phase.after_epoch(complete)
         hooks.epoch(_record(engine, phase, progress))
         progress.next_epoch()
-        hooks.save()
+        hooks.save(False)
         _check_stop(hooks)
 
 
@@ -115,8 +117,8 @@ def _run_epoch(engine: Engine, phase: Phase, progress: Progress, hooks: Hooks) -
         hooks.batch(phase.name, progress.batch, engine.batch_count, result.loss)
         if progress.batch == engine.batch_count or phase.finished(progress.done):
             break
-        if hooks.stop():
-            hooks.save()
+        if hooks.stop() or hooks.due():
+            hooks.save(True)
             _check_stop(hooks)
     return progress.batch == engine.batch_count
 
@@ -136,7 +138,7 @@ def _record(engine: Engine, phase: Phase, progress: Progress) -> dict[str, Any]:
         "phase": phase.name,
         "epoch": progress.epoch + 1,
         "batches": progress.batch,
-        "lr": phase.lr(max(progress.done - 1, 0)),
+        "lr": phase.lr(max(progress.done - 1, 0)) * engine.rate,
         "loss": progress.loss / samples,
         **measure,
     }

@@ -45,7 +45,7 @@ def gradient(engine: Engine, _patch: pytest.MonkeyPatch) -> None:
         handle.remove()
         return found.index_fill(0, torch.tensor([0]), float("nan"))
 
-    handle = next(iter(engine.network.trained().values())).register_hook(spoil)
+    handle = next(iter(engine.network.trained().values())).register_hook(spoil)  # type: ignore[no-untyped-call]
 
 
 def weight(engine: Engine, _patch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_a_rollback_leads_to_the_same_bytes_wherever_the_step_was_interrupted(
 
 
 def test_saving_within_an_epoch_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When ten minutes are over at every batch, the step ends in the same bytes; there are at most two slots."""
+    """Where ten minutes are over at every batch, the bytes are the same, and there are at most two slots."""
     whole = tiny.make(tmp_path / "whole", CONV)
     tiny.step(whole)
     monkeypatch.setattr(work_module, "SAVE_SECONDS", -1.0)

@@ -9,12 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from nhnas.compiler.build import grown, initial_weights
+from nhnas.compiler.build import carried, initial_weights
 from nhnas.compiler.place import store_folder
 from nhnas.compiler.recipe import RowRecipe
-from nhnas.compiler.remap import remap_optimizer
 from nhnas.compiler.store import load_snapshot
-from nhnas.compiler.tensor_plan import tensor_plans
 from nhnas.edits_file import EditsFile
 from nhnas.hand_edits import hand_edits
 from nhnas.search.shortcuts import carry_record
@@ -75,9 +73,9 @@ def load_base(document: Document, spec: Path, *, fresh: bool = False, edits: Edi
         pending = (*hand_edits(document, spec, before, exact), *extra)
     arch = apply(before, pending)
     if pending:
-        _, recipe, weights = grown(before, pending, weights, seed=seed, parent=snapshot.id)
-        moments = remap_optimizer(tensor_plans(arch, recipe), moments)
-        exact = carry_record({**exact, **carry_sites(exact, recipe.sites)}, before, pending)
+        after = carried(before, pending, weights, moments, seed=seed, parent=snapshot.id)
+        weights, moments = after.weights, after.optimizer
+        exact = carry_record({**exact, **carry_sites(exact, after.recipe.sites)}, before, pending)
     return Base(
         document,
         snapshot.id,

@@ -11,11 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from nhnas.base import carry_sites
-from nhnas.compiler.build import build, grown
+from nhnas.compiler.build import build, carried
 from nhnas.compiler.place import spec_key, store_folder
-from nhnas.compiler.remap import remap_optimizer
 from nhnas.compiler.slot import write_slot
-from nhnas.compiler.tensor_plan import tensor_plans
 from nhnas.report import Report
 from nhnas.spec.canonical import canonical
 from nhnas.spec.config import Search, Train
@@ -101,10 +99,11 @@ class Work:
         before = self.probe()
         weights = {name: t.detach() for name, t in self.engine.network.tensors().items()}
         seed, parent = self.document.train.seed, self.parent or ""
-        self.arch, recipe, tensors = grown(self.arch, edits, weights, seed=seed, parent=parent)
-        moments = remap_optimizer(tensor_plans(self.arch, recipe), self.engine.optimizer.state())
-        self.exact = {**self.exact, **carry_sites(self.exact, recipe.sites)}
-        self.engine = self._engine(tensors, moments)
+        moments = self.engine.optimizer.state()
+        after = carried(self.arch, edits, weights, moments, seed=seed, parent=parent)
+        self.arch = after.arch
+        self.exact = {**self.exact, **carry_sites(self.exact, after.recipe.sites)}
+        self.engine = self._engine(after.weights, after.optimizer)
         self.edits += [{"stage": stage, **edit_to_dict(edit)} for edit in edits]
         self.note_change(stage, before, self.probe())
 

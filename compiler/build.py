@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nhnas.compiler.network import Network
 from nhnas.compiler.recipe import Recipe, compile_recipe, from_nothing
-from nhnas.compiler.remap import remap_weights
+from nhnas.compiler.remap import remap_optimizer, remap_weights
 from nhnas.compiler.tensor_plan import tensor_plans
 from nhnas.spec.edits import Edit
 from nhnas.spec.errors import InputError
@@ -65,11 +66,39 @@ def check_tensors(expected: Mapping[str, Sequence[int]], found: Mapping[str, Seq
             raise InputError(f"weights: {name} has two shapes: {shapes}")
 
 
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """A network and its optimizer after some edits."""
+
+    arch: Architecture
+    recipe: Recipe
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+
+def carried(
+    arch: Architecture,
+    edits: Sequence[Edit],
+    weights: Mapping[str, Tensor],
+    optimizer: Mapping[str, Tensor],
+    *,
+    seed: int,
+    parent: str,
+) -> Carried:
+    """The architecture after `edits`, their recipe, and every tensor carried over.
+
+    `seed` and `parent`, the snapshot grown from, key the random values. Raises InputError.
+    """
+    after, recipe = compile_recipe(arch, edits)
+    verify(after)
+    plans = tensor_plans(after, recipe)
+    tensors = remap_weights(plans, weights, seed=seed, parent=parent)
+    return Carried(after, recipe, tensors, remap_optimizer(plans, optimizer))
+
+
 def grown(
     arch: Architecture, edits: Sequence[Edit], weights: Mapping[str, Tensor], *, seed: int, parent: str
 ) -> tuple[Architecture, Recipe, dict[str, Tensor]]:
-    """The architecture after `edits`, the recipe, and every tensor carried over."""
-    after, recipe = compile_recipe(arch, edits)
-    verify(after)
-    tensors = remap_weights(tensor_plans(after, recipe), weights, seed=seed, parent=parent)
-    return after, recipe, tensors
+    """`carried` without an optimizer."""
+    found = carried(arch, edits, weights, {}, seed=seed, parent=parent)
+    return found.arch, found.recipe, found.weights

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nhnas.compiler.axis_moves import AxisMove, moved
 from nhnas.compiler.keyed_random import key_of, uniform
 from nhnas.compiler.marks import IDENTITY, NEW, QUIET, IndexMap
 from nhnas.compiler.tensor_plan import TensorPlan
@@ -35,7 +36,7 @@ def remap_weights(
     like = next(
         (t for t in old.values() if t.is_floating_point()), torch.empty(0, dtype=dtype, device=device)
     )
-    return {name: _weight(plan, old, like, key_of(seed, parent, name)) for name, plan in plans.items()}
+    return {name: _weight(plan, old, like, (seed, parent)) for name, plan in plans.items()}
 
 
 def remap_optimizer(plans: Mapping[str, TensorPlan], old: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -50,43 +51,23 @@ def remap_optimizer(plans: Mapping[str, TensorPlan], old: Mapping[str, Tensor]) 
     result = {}
     for plan in plans.values():
         for field in fields.get(plan.source or "", ()) if plan.trained and plan.source else ():
-            result[f"{plan.name}:{field}"] = _moved(
-                old[f"{plan.source}:{field}"], _field_maps(plan, field), 0
-            )
+            moves = _field_moves(plan, field)
+            result[f"{plan.name}:{field}"] = moved(old[f"{plan.source}:{field}"], moves, 0)
     return result
 
 
-def _field_maps(plan: TensorPlan, field: str) -> tuple[IndexMap, ...]:
+def _field_moves(plan: TensorPlan, field: str) -> tuple[AxisMove, ...]:
     if field == AGE_ROWS:
-        return plan.maps[:1]
-    return plan.maps[1:2] if field == AGE_COLUMNS else plan.maps
+        return plan.moves[:1]
+    return plan.moves[1:2] if field == AGE_COLUMNS else plan.moves
 
 
-def _moved(old: Tensor, maps: tuple[IndexMap, ...], fill: float) -> Tensor:
-    """Kept cells at their new places, `fill` elsewhere; always a new tensor."""
-    result = old
-    for axis, index in enumerate(maps):
-        if index.size == result.shape[axis] and bool((index == np.arange(index.size)).all()):
-            continue
-        picked = torch.from_numpy(np.maximum(index, 0)).to(old.device)
-        shape = [-1 if a == axis else 1 for a in range(result.dim())]
-        if result.shape[axis] == 0:
-            size = [index.size if a == axis else n for a, n in enumerate(result.shape)]
-            result = result.new_full(size, fill)
-            continue
-        result = result.index_select(axis, picked)
-        new = index < 0
-        if new.any():
-            result = result.masked_fill(torch.from_numpy(new).to(old.device).view(shape), fill)
-    return result.clone() if result is old else result.contiguous()
-
-
-def _weight(plan: TensorPlan, old: Mapping[str, Tensor], like: Tensor, key: np.uint64) -> Tensor:
+def _weight(plan: TensorPlan, old: Mapping[str, Tensor], like: Tensor, key: tuple[int, str]) -> Tensor:
     if not plan.maps:
         kept = None if plan.source is None else old[plan.source].clone()
         return torch.zeros((), dtype=torch.int64, device=like.device) if kept is None else kept
     if plan.source is not None:
-        result = _moved(old[plan.source], plan.maps, 1.0 if plan.fill == "one" else 0.0)
+        result = moved(old[plan.source], plan.moves, 1.0 if plan.fill == "one" else 0.0)
     else:
         shape = [index.size for index in plan.maps]
         result = torch.full(shape, 1.0 if plan.fill == "one" else 0.0, dtype=like.dtype, device=like.device)
@@ -97,7 +78,7 @@ def _weight(plan: TensorPlan, old: Mapping[str, Tensor], like: Tensor, key: np.u
     return result
 
 
-def _draw(result: Tensor, plan: TensorPlan, key: np.uint64) -> None:
+def _draw(result: Tensor, plan: TensorPlan, key: tuple[int, str]) -> None:
     """Fill the RANDOM cells (and identities) of a weight or a bias in place; QUIET rows are 0.
 
     Only new rows are drawn; a column that a leaf was born with occurs beside new rows alone, since
@@ -108,7 +89,7 @@ def _draw(result: Tensor, plan: TensorPlan, key: np.uint64) -> None:
     if new.size == 0:
         return
     width = int(np.prod([index.size for index in plan.maps[1:]], dtype=np.int64))
-    values = uniform(key, new, np.arange(width, dtype=np.int64)) * plan.bound
+    values = uniform(key_of(*key, plan.name), new, np.arange(width, dtype=np.int64)) * plan.bound
     values = values.reshape(new.size, *(index.size for index in plan.maps[1:]))
     for axis, index in enumerate(plan.maps[1:], start=1):
         shape = [-1 if a == axis else 1 for a in range(values.ndim)]

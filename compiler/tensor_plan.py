@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from nhnas.compiler.axis_moves import AxisMove, AxisMoves
 from nhnas.compiler.marks import NEW, QUIET, IndexMap, constant, spread
 from nhnas.compiler.recipe import LeafRecipe, Recipe, RowRecipe
 from nhnas.spec.model import Architecture
@@ -33,7 +34,7 @@ class TensorPlan:
 
     `maps` has one index map an axis: (O,), (O, I) or (O, I, k, k); none for a counter. `source` is
     the old tensor's name, None where all is new. New cells: `random` draws U(-bound, bound).
-    `trained` is False for running statistics.
+    `trained` is False for running statistics. `moves` are what the maps mean for kept cells.
     """
 
     name: str
@@ -42,29 +43,33 @@ class TensorPlan:
     fill: Fill
     bound: float
     trained: bool
+    moves: tuple[AxisMove, ...]
 
 
 def tensor_plans(arch: Architecture, recipe: Recipe) -> dict[str, TensorPlan]:
     """A plan for every tensor of `arch`, by name, in file order."""
-    plans = [plan for leaf in leaves(arch) for plan in _leaf_plans(leaf, recipe.leaves[leaf.path])]
-    plans += [_bias_plan(node, recipe.biases[node.path]) for node in biases(arch)]
+    moves = AxisMoves()
+    plans = [plan for leaf in leaves(arch) for plan in _leaf_plans(leaf, recipe.leaves[leaf.path], moves)]
+    plans += [_bias_plan(node, recipe.biases[node.path], moves) for node in biases(arch)]
     return {plan.name: plan for plan in plans}
 
 
-def _leaf_plans(leaf: Leaf, recipe: LeafRecipe) -> Iterator[TensorPlan]:
+def _leaf_plans(leaf: Leaf, recipe: LeafRecipe, moves: AxisMoves) -> Iterator[TensorPlan]:
     source = None if recipe.source is None else f"{recipe.source}.weight"
     columns = spread(recipe.columns, leaf.reads.columns)
     kernel = (recipe.kernel, recipe.kernel) if leaf.op == "conv" else ()
     bound = 1.0 / sqrt(max(leaf.fan_in, 1))
     # A norm keeps its leaf quiet: its weight may be random. Decided here and not at the leaf's birth,
     # since a later edit of the same list may give or take the norm.
-    rows = recipe.rows if leaf.norm == "none" else np.where(recipe.rows == QUIET, NEW, recipe.rows)
-    yield TensorPlan(f"{leaf.path}.weight", source, (rows, columns, *kernel), "random", bound, True)
+    quiet = leaf.norm == "batch" and (recipe.rows == QUIET).any()
+    rows = np.where(recipe.rows == QUIET, NEW, recipe.rows) if quiet else recipe.rows
+    maps = (rows, columns, *kernel)
+    yield TensorPlan(f"{leaf.path}.weight", source, maps, "random", bound, True, moves.of(maps))
     if leaf.norm == "batch":
-        yield from _norm_plans(leaf, recipe)
+        yield from _norm_plans(leaf, recipe, moves)
 
 
-def _norm_plans(leaf: Leaf, recipe: LeafRecipe) -> Iterator[TensorPlan]:
+def _norm_plans(leaf: Leaf, recipe: LeafRecipe, moves: AxisMoves) -> Iterator[TensorPlan]:
     kept = recipe.source is not None and recipe.norm
     rows = recipe.rows
     if not kept and recipe.source is not None:
@@ -72,12 +77,15 @@ def _norm_plans(leaf: Leaf, recipe: LeafRecipe) -> Iterator[TensorPlan]:
     for entry, fill in NORM_FILLS.items():
         source = f"{recipe.source}.norm.{entry}" if kept else None
         trained = entry in ("weight", "bias")
-        yield TensorPlan(f"{leaf.path}.norm.{entry}", source, (rows,), fill, 0.0, trained)
+        name = f"{leaf.path}.norm.{entry}"
+        yield TensorPlan(name, source, (rows,), fill, 0.0, trained, moves.of((rows,)))
     source = f"{recipe.source}.{COUNTER}" if kept else None
-    yield TensorPlan(f"{leaf.path}.{COUNTER}", source, (), "zero", 0.0, False)
+    yield TensorPlan(f"{leaf.path}.{COUNTER}", source, (), "zero", 0.0, False, ())
 
 
-def _bias_plan(node: NodeView, recipe: RowRecipe) -> TensorPlan:
+def _bias_plan(node: NodeView, recipe: RowRecipe, moves: AxisMoves) -> TensorPlan:
     source = None if recipe.source is None else f"{recipe.source}.bias"
     bound = 1.0 / sqrt(max(node.reads.features * node.kernel**2, 1))
-    return TensorPlan(f"{node.path}.bias", source, (recipe.rows,), "random", bound, True)
+    return TensorPlan(
+        f"{node.path}.bias", source, (recipe.rows,), "random", bound, True, moves.of((recipe.rows,))
+    )

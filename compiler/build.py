@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nhnas.compiler.axis_moves import AxisMoves
 from nhnas.compiler.network import Network
 from nhnas.compiler.recipe import Recipe, compile_recipe, from_nothing
 from nhnas.compiler.remap import remap_optimizer, remap_weights
@@ -91,9 +92,9 @@ def carried(
     """
     after, recipe = compile_recipe(arch, edits)
     verify(after)
-    plans = tensor_plans(after, recipe)
-    tensors = remap_weights(plans, weights, seed=seed, parent=parent)
-    return Carried(after, recipe, tensors, remap_optimizer(plans, optimizer))
+    plans, moves = tensor_plans(after, recipe), AxisMoves()
+    tensors = remap_weights(plans, weights, seed=seed, parent=parent, moves=moves)
+    return Carried(after, recipe, tensors, remap_optimizer(plans, optimizer, moves))
 
 
 def grown(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nhnas.compiler.axis_moves import AxisMove, moved
+from nhnas.compiler.axis_moves import AxisMoves, moved
 from nhnas.compiler.keyed_random import key_of, uniform
 from nhnas.compiler.marks import IDENTITY, NEW, QUIET, IndexMap
 from nhnas.compiler.tensor_plan import TensorPlan
@@ -27,19 +27,24 @@ def remap_weights(
     parent: str,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    moves: AxisMoves | None = None,
 ) -> dict[str, Tensor]:
     """Every tensor of the new network.
 
     A random value is a function of `seed`, `parent` (the snapshot grown from), the tensor's name and
-    the cell's final row and column alone. `dtype` and `device` serve a network without old tensors.
+    the cell's final row and column alone. `dtype` and `device` serve a network without old tensors; `moves`
+    may be shared with `remap_optimizer`.
     """
     like = next(
         (t for t in old.values() if t.is_floating_point()), torch.empty(0, dtype=dtype, device=device)
     )
-    return {name: _weight(plan, old, like, (seed, parent)) for name, plan in plans.items()}
+    shared = moves or AxisMoves()
+    return {name: _weight(plan, old, like, (seed, parent), shared) for name, plan in plans.items()}
 
 
-def remap_optimizer(plans: Mapping[str, TensorPlan], old: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def remap_optimizer(
+    plans: Mapping[str, TensorPlan], old: Mapping[str, Tensor], moves: AxisMoves | None = None
+) -> dict[str, Tensor]:
     """The optimizer's entries `<tensor>:<field>` of the new network; newcomers have moment and age 0.
 
     Tensors that start anew have no entry: the optimizer begins them afresh.
@@ -48,26 +53,32 @@ def remap_optimizer(plans: Mapping[str, TensorPlan], old: Mapping[str, Tensor]) 
     for key in old:
         name, _, field = key.rpartition(":")
         fields.setdefault(name, []).append(field)
-    result = {}
+    result, shared = {}, moves or AxisMoves()
     for plan in plans.values():
         for field in fields.get(plan.source or "", ()) if plan.trained and plan.source else ():
-            moves = _field_moves(plan, field)
-            result[f"{plan.name}:{field}"] = moved(old[f"{plan.source}:{field}"], moves, 0)
+            key = f"{plan.name}:{field}"
+            result[key] = _moved(old[f"{plan.source}:{field}"], _field_maps(plan, field), 0, shared)
     return result
 
 
-def _field_moves(plan: TensorPlan, field: str) -> tuple[AxisMove, ...]:
+def _field_maps(plan: TensorPlan, field: str) -> tuple[IndexMap, ...]:
     if field == AGE_ROWS:
-        return plan.moves[:1]
-    return plan.moves[1:2] if field == AGE_COLUMNS else plan.moves
+        return plan.maps[:1]
+    return plan.maps[1:2] if field == AGE_COLUMNS else plan.maps
 
 
-def _weight(plan: TensorPlan, old: Mapping[str, Tensor], like: Tensor, key: tuple[int, str]) -> Tensor:
+def _moved(old: Tensor, maps: tuple[IndexMap, ...], fill: float, moves: AxisMoves) -> Tensor:
+    return moved(old, moves.of(maps), fill)
+
+
+def _weight(
+    plan: TensorPlan, old: Mapping[str, Tensor], like: Tensor, key: tuple[int, str], moves: AxisMoves
+) -> Tensor:
     if not plan.maps:
         kept = None if plan.source is None else old[plan.source].clone()
         return torch.zeros((), dtype=torch.int64, device=like.device) if kept is None else kept
     if plan.source is not None:
-        result = moved(old[plan.source], plan.moves, 1.0 if plan.fill == "one" else 0.0)
+        result = _moved(old[plan.source], plan.maps, 1.0 if plan.fill == "one" else 0.0, moves)
     else:
         shape = [index.size for index in plan.maps]
         result = torch.full(shape, 1.0 if plan.fill == "one" else 0.0, dtype=like.dtype, device=like.device)

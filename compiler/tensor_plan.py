@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-from nhnas.compiler.axis_moves import AxisMove, AxisMoves
 from nhnas.compiler.marks import NEW, QUIET, IndexMap, constant, spread
 from nhnas.compiler.recipe import LeafRecipe, Recipe, RowRecipe
 from nhnas.spec.model import Architecture
@@ -34,7 +33,7 @@ class TensorPlan:
 
     `maps` has one index map an axis: (O,), (O, I) or (O, I, k, k); none for a counter. `source` is
     the old tensor's name, None where all is new. New cells: `random` draws U(-bound, bound).
-    `trained` is False for running statistics. `moves` are what the maps mean for kept cells.
+    `trained` is False for running statistics.
     """
 
     name: str
@@ -43,18 +42,16 @@ class TensorPlan:
     fill: Fill
     bound: float
     trained: bool
-    moves: tuple[AxisMove, ...]
 
 
 def tensor_plans(arch: Architecture, recipe: Recipe) -> dict[str, TensorPlan]:
     """A plan for every tensor of `arch`, by name, in file order."""
-    moves = AxisMoves()
-    plans = [plan for leaf in leaves(arch) for plan in _leaf_plans(leaf, recipe.leaves[leaf.path], moves)]
-    plans += [_bias_plan(node, recipe.biases[node.path], moves) for node in biases(arch)]
+    plans = [plan for leaf in leaves(arch) for plan in _leaf_plans(leaf, recipe.leaves[leaf.path])]
+    plans += [_bias_plan(node, recipe.biases[node.path]) for node in biases(arch)]
     return {plan.name: plan for plan in plans}
 
 
-def _leaf_plans(leaf: Leaf, recipe: LeafRecipe, moves: AxisMoves) -> Iterator[TensorPlan]:
+def _leaf_plans(leaf: Leaf, recipe: LeafRecipe) -> Iterator[TensorPlan]:
     source = None if recipe.source is None else f"{recipe.source}.weight"
     columns = spread(recipe.columns, leaf.reads.columns)
     kernel = (recipe.kernel, recipe.kernel) if leaf.op == "conv" else ()
@@ -63,13 +60,12 @@ def _leaf_plans(leaf: Leaf, recipe: LeafRecipe, moves: AxisMoves) -> Iterator[Te
     # since a later edit of the same list may give or take the norm.
     quiet = leaf.norm == "batch" and (recipe.rows == QUIET).any()
     rows = np.where(recipe.rows == QUIET, NEW, recipe.rows) if quiet else recipe.rows
-    maps = (rows, columns, *kernel)
-    yield TensorPlan(f"{leaf.path}.weight", source, maps, "random", bound, True, moves.of(maps))
+    yield TensorPlan(f"{leaf.path}.weight", source, (rows, columns, *kernel), "random", bound, True)
     if leaf.norm == "batch":
-        yield from _norm_plans(leaf, recipe, moves)
+        yield from _norm_plans(leaf, recipe)
 
 
-def _norm_plans(leaf: Leaf, recipe: LeafRecipe, moves: AxisMoves) -> Iterator[TensorPlan]:
+def _norm_plans(leaf: Leaf, recipe: LeafRecipe) -> Iterator[TensorPlan]:
     kept = recipe.source is not None and recipe.norm
     rows = recipe.rows
     if not kept and recipe.source is not None:
@@ -77,15 +73,12 @@ def _norm_plans(leaf: Leaf, recipe: LeafRecipe, moves: AxisMoves) -> Iterator[Te
     for entry, fill in NORM_FILLS.items():
         source = f"{recipe.source}.norm.{entry}" if kept else None
         trained = entry in ("weight", "bias")
-        name = f"{leaf.path}.norm.{entry}"
-        yield TensorPlan(name, source, (rows,), fill, 0.0, trained, moves.of((rows,)))
+        yield TensorPlan(f"{leaf.path}.norm.{entry}", source, (rows,), fill, 0.0, trained)
     source = f"{recipe.source}.{COUNTER}" if kept else None
-    yield TensorPlan(f"{leaf.path}.{COUNTER}", source, (), "zero", 0.0, False, ())
+    yield TensorPlan(f"{leaf.path}.{COUNTER}", source, (), "zero", 0.0, False)
 
 
-def _bias_plan(node: NodeView, recipe: RowRecipe, moves: AxisMoves) -> TensorPlan:
+def _bias_plan(node: NodeView, recipe: RowRecipe) -> TensorPlan:
     source = None if recipe.source is None else f"{recipe.source}.bias"
     bound = 1.0 / sqrt(max(node.reads.features * node.kernel**2, 1))
-    return TensorPlan(
-        f"{node.path}.bias", source, (recipe.rows,), "random", bound, True, moves.of((recipe.rows,))
-    )
+    return TensorPlan(f"{node.path}.bias", source, (recipe.rows,), "random", bound, True)

@@ -31,9 +31,9 @@ NEW_NEURONS: Law = (random_case, checks.check_new_neurons)
 ORDER: Law = (random_case, checks.check_order)
 
 
-def unzeroed_columns(old: Tensor, maps: tuple[IndexMap, ...], fill: float) -> Tensor:
+def unzeroed_columns(old: Tensor, maps: tuple[IndexMap, ...], *rest: Any) -> Tensor:
     """New columns repeat the first old one."""
-    return MOVED(old, (*maps[:1], *(np.maximum(index, 0) for index in maps[1:2]), *maps[2:]), fill)
+    return MOVED(old, (*maps[:1], *(np.maximum(index, 0) for index in maps[1:2]), *maps[2:]), *rest)
 
 
 def unzeroed_in_second(plan: TensorPlan, *rest: Any) -> Tensor:

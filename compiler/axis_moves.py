@@ -15,25 +15,23 @@ from torch import Tensor
 
 from nhnas.compiler.marks import IndexMap
 
-Span = tuple[int, int]
-"""First index and length."""
+ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
 class AxisMove:
     """One axis of `size` new indices: what is kept comes from `old` and goes to `new`.
 
-    Each is a span where it is one stretch, else the indices themselves, int64 [kept].
+    Each is a slice where it is one stretch, else the indices themselves, int64 [kept].
     """
 
     size: int
-    old: Span | Tensor
-    new: Span | Tensor
+    old: slice | Tensor
+    new: slice | Tensor
 
     def is_whole(self, old_size: int) -> bool:
         """Whether every old index stays where it is and none comes."""
-        whole = (0, self.size)
-        return old_size == self.size and isinstance(self.old, tuple) and self.old == self.new == whole
+        return old_size == self.size and self.old == self.new == slice(0, self.size)
 
 
 class AxisMoves:
@@ -58,12 +56,12 @@ def _axis_move(index: IndexMap) -> AxisMove:
     return AxisMove(index.size, _stretch(index[places]), _stretch(places))
 
 
-def _stretch(indices: IndexMap) -> Span | Tensor:
+def _stretch(indices: IndexMap) -> slice | Tensor:
     if indices.size == 0:
-        return (0, 0)
+        return slice(0, 0)
     first = int(indices[0])
     if (indices == np.arange(first, first + indices.size)).all():
-        return (first, indices.size)
+        return slice(first, first + indices.size)
     return torch.from_numpy(indices)
 
 
@@ -71,20 +69,14 @@ def moved(old: Tensor, moves: Sequence[AxisMove], fill: float) -> Tensor:
     """Kept cells of `old` at their new places, `fill` elsewhere; always a new contiguous tensor."""
     if all(move.is_whole(size) for move, size in zip(moves, old.shape, strict=True)):
         return old.clone(memory_format=torch.contiguous_format)
-    block = old
+    block = old[tuple(move.old if isinstance(move.old, slice) else ALL for move in moves)]
     for axis, move in enumerate(moves):
-        if isinstance(move.old, tuple):
-            block = block.narrow(axis, *move.old)
-        else:
+        if not isinstance(move.old, slice):
             block = block.index_select(axis, move.old.to(old.device))
     for axis, move in enumerate(moves):
-        if not isinstance(move.new, tuple):
+        if not isinstance(move.new, slice):
             shape = [move.size if a == axis else n for a, n in enumerate(block.shape)]
             block = block.new_full(shape, fill).index_copy_(axis, move.new.to(old.device), block)
     result = old.new_full([move.size for move in moves], fill)
-    target = result
-    for axis, move in enumerate(moves):
-        if isinstance(move.new, tuple):
-            target = target.narrow(axis, *move.new)
-    target.copy_(block)
+    result[tuple(move.new if isinstance(move.new, slice) else ALL for move in moves)] = block
     return result

@@ -31,7 +31,9 @@ class AxisMove:
 
     def is_whole(self, old_size: int) -> bool:
         """Whether every old index stays where it is and none comes."""
-        return old_size == self.size and self.old == self.new == slice(0, self.size)
+        if old_size != self.size or not isinstance(self.old, slice) or not isinstance(self.new, slice):
+            return False
+        return self.old == self.new == slice(0, self.size)
 
 
 class AxisMoves:

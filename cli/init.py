@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from nhnas.compiler.files import write_file
+from nhnas.schema_file import write_schema
 from nhnas.spec.config import Data, Search, Train
 from nhnas.spec.errors import InputError
 from nhnas.spec.new_document import new_document
@@ -19,7 +20,7 @@ RESNET = "resnet"
 def init(
     template: str, output: Path = Path("spec.yaml"), width: int = 16, blocks: int = 3, force: bool = False
 ) -> None:
-    """Write the spec of a template; `width` and `blocks` are resnet's.
+    """Write the spec of a template, and beside it the schema for editors; `width` and `blocks` are resnet's.
 
     Raises InputError if there is no such template, or if `output` exists and `force` is not given.
     """
@@ -29,7 +30,10 @@ def init(
     if not output.parent.is_dir():
         raise InputError(f"{shown(output.parent, 300)}: no such folder")
     write_file(output, text)
+    told = write_schema(output.parent)
     print(f"wrote {output}; next: nhnas show {output}, nhnas step {output}")
+    if "not ours" in told:
+        print(told)
 
 
 def templates() -> list[str]:

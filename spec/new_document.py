@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from nhnas.spec.config import Data, Search, Train
 from nhnas.spec.document import parse_document
 from nhnas.spec.emit import block_lines, flow_text, minimal, minimal_net
+from nhnas.spec.first_line import FIRST_LINE
 from nhnas.spec.model import Architecture
 from nhnas.spec.scalars import scalar_text
 from nhnas.spec.upgrade import CURRENT
@@ -23,11 +24,13 @@ def new_document(
     search: Search | None = None,
     header: Iterable[str] = (),
 ) -> bytes:
-    """An untrained spec with everything at its default left out; `header` are its first comment lines.
+    """An untrained spec with everything at its default left out; `header` are comment lines before it all.
+
+    The very first line names the schema for editors (`nhnas schema`).
 
     Layers without a residual take one line each, the others one line a key, for small diffs later.
     """
-    lines = [f"# {line}".rstrip() for line in header]
+    lines = [f"# {line}".rstrip() for line in (FIRST_LINE, *header)]
     lines += [f"format: {CURRENT}", f"name: {scalar_text(name)}"]
     lines += [f"input: {flow_text(architecture.input)}", "net:"]
     for layer in minimal_net(architecture):

@@ -18,7 +18,7 @@ from tests.here import Here
 
 DEFINED = (
     *("init", "check", "show", "diff", "render", "plan", "apply", "step", "run", "train", "eval"),
-    *("log", "plot", "gc"),
+    *("log", "plot", "gc", "schema"),
 )
 
 
@@ -270,6 +270,7 @@ def test_the_commands_and_their_options_are_frozen(here: Here) -> None:
         "gc": "--dry-run --keep --reflog --only-these --wait --json",
         "plot": "--output --fresh --allow-import",
         "show": "--json",
+        "schema": "--output",
     }
     listed = here("--help")[1]
     assert [] == [command for command in DEFINED if f"  {command} " not in listed]

@@ -28,7 +28,7 @@ NAMESPACE = "{http://www.w3.org/2000/svg}"
 TITLE = "{http://www.w3.org/1999/xlink}title"
 MAGIC = {"svg": b"<?xml", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-"}
 
-PACKAGES = ("mermaid@11.17.2", "jsdom@29.1.1")
+PACKAGES = ("mermaid@11.17.2", "jsdom@26.1.0")
 PARSE = """\
 import { readFileSync } from 'node:fs';
 import { JSDOM } from 'jsdom';

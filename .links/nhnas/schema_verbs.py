@@ -1,0 +1,1 @@
+../../cli/schema_verbs.py

@@ -1,0 +1,172 @@
+"""The JSON Schema of a spec file (draft 7), for completion, hover texts and errors in editors.
+
+Keys, types and ranges come from the models; editors ignore `discriminator`, so what an `op` allows is said
+by if/then. What one part demands of another (shapes, unique names, …) is beyond a schema: `nhnas check`.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from nhnas.spec.descriptions import OPS, description
+from nhnas.spec.document import Spec
+
+MADE_BY = "Written by `nhnas schema`; what is changed here is lost."
+
+Schema = dict[str, Any]
+
+_LAYERS = {
+    "conv": "Conv",
+    "dense": "Dense",
+    "activation": "Activation",
+    "max_pool": "MaxPool",
+    "avg_pool": "AvgPool",
+    "global_avg_pool": "GlobalAvgPool",
+    "flatten": "Flatten",
+    "dropout": "Dropout",
+}
+_NAME = r"^(?=.*\S)[^./\u0000-\u001f\u007f]+$"
+_STATE = r"^s[0-9a-f]{16}$"
+_ODD = {"not": {"multipleOf": 2}}
+_NOT_SCHEDULED = ("schedule", "policy", "target")
+
+
+def schema() -> Schema:
+    """The schema as JSON data."""
+    made = Spec.model_json_schema()
+    models: dict[str, Schema] = {name: _object(name, found) for name, found in made["$defs"].items()}
+    root = _object("Spec", {key: value for key, value in made.items() if key != "$defs"})
+    _narrow(root, models)
+    _dense_family(models)
+    for layer in _LAYERS.values():
+        models[layer]["properties"]["op"] = {"const": models[layer]["properties"]["op"]["const"]}
+    for layer in ("Conv", "Dense"):
+        models[layer] |= _identity_rules()
+    models["Layer"] = _layer()
+    root["properties"]["net"]["items"] = {"$ref": "#/definitions/Layer"}
+    head = {"$schema": "http://json-schema.org/draft-07/schema#", "$comment": MADE_BY, "title": "nhnas spec"}
+    return {**head, **root, "definitions": dict(sorted(models.items()))}
+
+
+def _object(model: str, found: Schema) -> Schema:
+    """A model without titles, nulls and the models' own docstrings, with a description for every key."""
+    keys = {key: _property(model, key, value) for key, value in found["properties"].items()}
+    required = [key for key in found.get("required", ()) if key in keys]
+    if "op" in keys:
+        required = ["name", "op", *(key for key in required if key != "name")]
+    made = {"type": "object", "additionalProperties": False, "properties": keys}
+    return made | ({"required": required} if required else {})
+
+
+def _property(model: str, key: str, value: Schema) -> Schema:
+    plain = _plain(value)
+    default = plain.pop("default", None)
+    if "$ref" in plain:  # draft 7 ignores what stands beside a reference
+        plain = {"allOf": [plain]}
+    shown = {} if default in (None, []) or isinstance(default, dict) else {"default": default}
+    return {"description": description(model, key), **plain, **shown}
+
+
+def _plain(value: Any) -> Any:
+    """Without titles, discriminators and nulls; one alternative stands for itself."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {k: _plain(v) for k, v in value.items() if k not in ("title", "discriminator", "prefixItems")}
+    if "prefixItems" in value:  # a tuple in the draft that pydantic writes
+        kept["items"] = _plain(value["prefixItems"])
+    if "$ref" in kept:
+        kept["$ref"] = kept["$ref"].replace("#/$defs/", "#/definitions/")
+    several = [item for item in kept.pop("anyOf", ()) if item != {"type": "null"}]
+    if len(several) == 1:
+        return {**kept, **several[0]}
+    return {**kept, "anyOf": several} if several else kept
+
+
+def _narrow(root: Schema, models: dict[str, Schema]) -> None:
+    """What validators say in code."""
+    for model in models.values():
+        keys = model["properties"]
+        for key in {"name", "renamed_from"} & keys.keys():
+            keys[key] |= {"pattern": _NAME}
+    for name in ("Conv", "Node", "ShortcutLeaf"):
+        models[name]["properties"]["kernel"] |= _ODD
+    models["Residual"]["properties"]["scale"] |= {"enum": [1]}
+    search = models["Search"]["properties"]
+    search["policy"] = {"description": search["policy"]["description"], "enum": ["none"]}
+    del search["target"]
+    search["schedule"]["items"] = _scheduled(search, models["Train"]["properties"]["lr"])
+    root["properties"]["state"] |= {"pattern": _STATE}
+    root["properties"]["input"] |= {"anyOf": [{"minItems": n, "maxItems": n} for n in (1, 3)]}
+    models["InnerLeaf"] = deepcopy(models["ShortcutLeaf"])
+    del models["InnerLeaf"]["properties"]["init"]
+    models["Node"]["properties"]["shortcut"]["anyOf"] = [
+        {"type": "boolean"},
+        {"$ref": "#/definitions/InnerLeaf"},
+    ]
+
+
+def _scheduled(search: Schema, lr: Schema) -> Schema:
+    until = {"type": "integer", "minimum": 1, "description": "Up to this epoch of the lineage."}
+    keys = {key: value for key, value in search.items() if key not in _NOT_SCHEDULED}
+    bare = {
+        key: {k: v for k, v in value.items() if k != "default"} for key, value in (*keys.items(), ("lr", lr))
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["until"],
+        "properties": {"until": until, **bare},
+    }
+
+
+def _dense_family(models: dict[str, Schema]) -> None:
+    """Nodes below a dense layer: the same without a kernel."""
+    for name in ("Node", "Residual", "ShortcutLeaf", "InnerLeaf"):
+        models[f"Dense{name}"] = _renamed(deepcopy(models[name]))
+        models[f"Dense{name}"]["properties"].pop("kernel", None)
+    models["Dense"] = _renamed(models["Dense"])
+    del models["Dense"]["properties"]["kernel"]
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_renamed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: item.replace("#/definitions/", "#/definitions/Dense") if key == "$ref" else _renamed(item)
+        for key, item in value.items()
+    }
+
+
+def _identity_rules() -> Schema:
+    """A layer that adds to a stream has no width of its own; every other one needs it."""
+    identity = {"properties": {"shortcut": {"const": "identity"}}, "required": ["shortcut"]}
+    without = {"not": {"anyOf": [{"required": ["width"]}]}}
+    return {"if": identity, "then": without, "else": {"required": ["width"]}}
+
+
+def _layer() -> Schema:
+    """One entry of `net`: its op decides which keys there are."""
+    ops = {
+        "description": description("Layer", "op"),
+        "anyOf": [{"const": op, "description": text} for op, text in OPS.items()],
+    }
+    return {
+        "type": "object",
+        "required": ["name", "op"],
+        "properties": {
+            "name": {"type": "string", "description": description("Layer", "name"), "pattern": _NAME},
+            "op": ops,
+        },
+        "allOf": [
+            {
+                "if": {"properties": {"op": {"const": op}}, "required": ["op"]},
+                "then": {"$ref": f"#/definitions/{model}"},
+            }
+            for op, model in _LAYERS.items()
+        ],
+    }

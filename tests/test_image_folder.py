@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from nhnas.spec.errors import InputError
 from nhnas.trainer.dataset import Dataset
 from nhnas.trainer.datasets import load_dataset
 from nhnas.trainer.image_files import decode
+from tests.here import Here
 
 SIZE = (6, 5)
 """Width and height of the images in these tests."""
@@ -251,3 +254,47 @@ def test_images_are_the_training_input_as_they_were_on_disk(tmp_path: Path) -> N
     pixels = np.random.default_rng(1).integers(0, 256, (5, 6, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "train/cat/0.png")
     assert torch.equal(torch.from_numpy(pixels).permute(2, 0, 1), _load(tmp_path).train.inputs[0])
+
+
+SPEC = """\
+format: 1
+name: pictures
+input: [3, 5, 6]
+net: [{name: flat, op: flatten}, {name: head, op: dense, width: 2}]
+data: {dataset: image_folder, root: pictures}
+"""
+
+
+def test_check_lists_every_bad_file_in_one_pass(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As training would refuse them, with exit code 2; sound ones, and a clone without data, are ok."""
+    here, spec = Here(capfd), tmp_path / "spec.yaml"
+    spec.write_text(SPEC)
+    code, out, err = here("check", str(spec))
+    assert (0, "") == (code, err)
+    assert out.endswith(f"; no images to check: there is no folder {tmp_path / 'pictures'}\n")
+    (tmp_path / "pictures").mkdir()
+    _folder(tmp_path / "pictures")
+    assert (0, f"{spec}: ok, 2 layers; all images can be read\n", "") == here("check", str(spec))
+    (tmp_path / "pictures/train/cat/none.png").write_bytes(b"")
+    (tmp_path / "pictures/test/dog/text.jpg").write_text("x")
+    Image.new("RGB", (8, 4)).save(tmp_path / "pictures/test/dog/wide.png")
+    code, out, err = here("check", str(spec))
+    assert (2, "") == (code, out)
+    assert _refusal(tmp_path / "pictures") == err.splitlines()
+    assert 3 == len(err.splitlines())
+    (tmp_path / "pictures/train/cat").rename(tmp_path / "pictures/train/cow")
+    code, _, err = here("check", str(spec))
+    assert (2, True) == (code, "train has cow, dog; test has cat, dog" in err)
+
+
+def test_check_of_images_leaves_torch_out(tmp_path: Path) -> None:
+    """Looking through pictures needs Pillow alone."""
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    (tmp_path / "pictures").mkdir()
+    _folder(tmp_path / "pictures")
+    code = "import sys; from nhnas.check import check; from pathlib import Path; "
+    code += "print(check([Path('spec.yaml')]), 'torch' in sys.modules, 'PIL' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "0 False True" == done.stdout.splitlines()[-1]

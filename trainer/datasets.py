@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
@@ -14,6 +13,7 @@ from nhnas.spec.config import Data
 from nhnas.spec.errors import InputError
 from nhnas.trainer import image_data, toy_data
 from nhnas.trainer.augment import check_augment
+from nhnas.trainer.data_root import data_root
 from nhnas.trainer.dataset import Dataset, Split, with_moments
 from nhnas.trainer.factory import dataset_from_factory
 from nhnas.trainer.sample_random import permutation, stream
@@ -63,16 +63,6 @@ def _load(data: Data, seed: int, folder: Path, allow_import: bool) -> Dataset:
         f"data.dataset: unknown {data.dataset};{hint} built in are {', '.join(known)}; "
         "others are written package.module:function"
     )
-
-
-def data_root(data: Data, folder: Path) -> Path:
-    """Where files of data lie: `data.root` (from the spec's folder on), else `$NHNAS_DATA`, else `data`
-    beside the spec."""
-    if data.root is not None:
-        return folder / Path(data.root).expanduser()
-    if os.environ.get("NHNAS_DATA"):
-        return Path(os.environ["NHNAS_DATA"]).expanduser()
-    return folder / "data"
 
 
 def hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:

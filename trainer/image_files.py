@@ -50,23 +50,53 @@ def read_images(paths: Sequence[Path]) -> tuple[Pixels, list[Bad]]:
     files are left black; without a good file the array is empty.
     """
     pixels: Pixels | None = None
-    bad: list[Bad] = []
-    odd: Bad | None = None
+    sizes = _Sizes()
     for row, (path, image) in enumerate(_decode_all(paths)):
-        if isinstance(image, Bad):
-            bad.append(image)
+        if not sizes.takes(path, image) or isinstance(image, Bad):
             continue
         if pixels is None:
-            pixels, model = np.zeros((len(paths), *image.shape), np.uint8), path
-        if image.shape == pixels.shape[1:]:
-            pixels[row] = image
-        elif odd is None:
-            odd = Bad(path, f"is {_size(image)}, {printable(model)} is {_size(pixels)}; all need one size")
-    return np.zeros((0, 3, 0, 0), np.uint8) if pixels is None else pixels, bad + ([odd] if odd else [])
+            pixels = np.zeros((len(paths), *image.shape), np.uint8)
+        pixels[row] = image
+    return np.zeros((0, 3, 0, 0), np.uint8) if pixels is None else pixels, sizes.problems
 
 
-def _size(pixels: Pixels) -> str:
-    return f"{pixels.shape[-1]} by {pixels.shape[-2]}"
+def bad_images(paths: Sequence[Path]) -> list[Bad]:
+    """The bad ones among the files, as `read_images` lists them, without keeping any pixels."""
+    sizes = _Sizes()
+    for path, image in _decode_all(paths):
+        sizes.takes(path, image)
+    return sizes.problems
+
+
+class _Sizes:
+    """Collects bad files, and the first one of another size than the first good one."""
+
+    def __init__(self) -> None:
+        self._bad: list[Bad] = []
+        self._odd: list[Bad] = []
+        self._model: tuple[Path, tuple[int, ...]] | None = None
+
+    def takes(self, path: Path, image: Pixels | Bad) -> bool:
+        """Whether the image is good and has the size of all."""
+        if isinstance(image, Bad):
+            self._bad.append(image)
+            return False
+        if self._model is None:
+            self._model = path, image.shape
+        model, shape = self._model
+        if image.shape != shape and not self._odd:
+            reason = f"is {_size(image.shape)}, {printable(model)} is {_size(shape)}; all need one size"
+            self._odd.append(Bad(path, reason))
+        return image.shape == shape
+
+    @property
+    def problems(self) -> list[Bad]:
+        """All of them."""
+        return [*self._bad, *self._odd]
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[-1]} by {shape[-2]}"
 
 
 def _decode_all(paths: Sequence[Path]) -> Iterator[tuple[Path, Pixels | Bad]]:

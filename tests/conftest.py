@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
+
+from tests import audit
 
 # Two threads add in another order than one and give other last bits. Before any test imports torch.
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", MPLBACKEND="Agg", NO_COLOR="1")
 for name in ("NHNAS_STORE", "NHNAS_DATA", "FORCE_COLOR"):
     os.environ.pop(name, None)
+
+for name in [name for name in os.environ if name.startswith("GIT_")]:  # e.g. of a hook that runs the tests
+    del os.environ[name]
 
 LAWS_FACTOR = 20
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "test")
@@ -21,6 +27,14 @@ settings.register_profile(
 )
 settings.register_profile("laws", settings.get_profile("test"), derandomize=False)
 settings.load_profile(PROFILE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_foreign_is_run() -> Iterator[None]:
+    """No test led our code to unpickle, evaluate or shell anything."""
+    audit.watch()
+    yield
+    assert [] == audit.offences
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -167,7 +167,7 @@ def _keeps_defaults(key: str, value: Tree, before: Any) -> bool:
 
 
 def _has_layers(after: Any) -> bool:
-    return isinstance(after, list) and bool(after) and isinstance(after[0], dict)
+    return isinstance(after, list) and bool(after) and isinstance(after[0], dict) and "name" in after[0]
 
 
 def _quotes(node: Mapping) -> bool:

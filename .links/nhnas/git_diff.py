@@ -1,0 +1,1 @@
+../../cli/git_diff.py

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nhnas.spec.config import Data, Search, Train
 from nhnas.spec.document import parse_document, read_document, search_at
 from nhnas.spec.errors import InputError
+from nhnas.spec.first_line import FIRST_LINE
 from nhnas.spec.model import Architecture, Conv, Dense, GlobalAvgPool, Node, Residual
 from nhnas.spec.new_document import new_document
 from nhnas.spec.scalars import resolve, scalar_text
@@ -277,4 +278,4 @@ def test_a_new_document_says_what_it_was_made_of() -> None:
     document = parse_document(new_document("yes", arch, *settings, header=("one", "", "two")))
     assert ("yes", arch) == (document.name, document.architecture)
     assert settings == (document.data, document.train, document.search)
-    assert document.text.startswith(b"# one\n#\n# two\nformat: 1\n")
+    assert document.text.startswith(f"# {FIRST_LINE}\n# one\n#\n# two\nformat: 1\n".encode())

@@ -10,13 +10,13 @@ from typing import Any
 from nhnas.base import load_base
 from nhnas.commit import RESULT, Saved, save_version
 from nhnas.compiler.files import sweep
-from nhnas.compiler.history import load_info
 from nhnas.compiler.lock import hold
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import Slot, clear_slot, read_slot, write_slot
 from nhnas.edits_file import EditsFile
 from nhnas.interrupt import stop_requests
 from nhnas.opening import begin, resume
+from nhnas.reached import current_version
 from nhnas.report import Report, Silent
 from nhnas.rollback import work_through
 from nhnas.search_step import run_step
@@ -95,13 +95,6 @@ def _version_of(spec: Path, options: Options) -> int:
     """The version that a command starts from: 0 where it starts untrained, whatever the file names."""
     document = read_document(spec)
     return 0 if options.fresh else current_version(document)
-
-
-def current_version(document: Document) -> int:
-    """Version of the snapshot that the file names, 0 for an untrained file."""
-    if document.state is None or document.path is None:
-        return 0
-    return load_info(store_folder(document.path), document.state).version
 
 
 def train_under_lock(

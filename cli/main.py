@@ -5,6 +5,7 @@ Heavy imports stay inside the commands: `--help`, `check` and `show` never impor
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -13,7 +14,16 @@ from typing import Any
 import typer
 import typer.exceptions
 
-from nhnas import collect_verbs, diff_verbs, log_verbs, reading_verbs, render_verbs, training_verbs
+from nhnas import (
+    collect_verbs,
+    diff_verbs,
+    git_verbs,
+    log_verbs,
+    reading_verbs,
+    render_verbs,
+    schema_verbs,
+    training_verbs,
+)
 from nhnas.spec.errors import NhnasError
 
 CTRL_C = 130
@@ -40,12 +50,16 @@ app.command()(training_verbs.train)
 app.command(name="eval")(reading_verbs.evaluate)
 app.command()(log_verbs.log)
 app.command()(collect_verbs.gc)
+app.command()(schema_verbs.schema)
 app.command()(reading_verbs.plot)
 app.command()(render_verbs.render)
+app.add_typer(git_verbs.app, name="git")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
+    # A spec of 5,000 layers is a million objects that all stay: looking for garbage among them took a third.
+    gc.set_threshold(50_000, 20, 100)
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     code = _guarded([a for a in given if a != "--debug"], debug)

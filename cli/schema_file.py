@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nhnas.compiler.files import read_file, write_file
-from nhnas.spec.errors import InputError
+from nhnas.compiler.files import read_file, replace_text
+from nhnas.spec.errors import NhnasError
 from nhnas.spec.first_line import SCHEMA_FILE
 from nhnas.spec.schema import MADE_BY, schema
 
@@ -21,7 +21,8 @@ def schema_text() -> bytes:
 def write_schema(folder: Path) -> str:
     """Write the schema into a folder, where there is none or an older one of ours; returns what was done.
 
-    A file that somebody else wrote stays. Raises StorageError.
+    A file that somebody else wrote stays, and so does one that cannot be read. A link to one of ours stays a
+    link. Raises StorageError.
     """
     path = folder / SCHEMA_FILE
     text = schema_text()
@@ -29,13 +30,13 @@ def write_schema(folder: Path) -> str:
         return f"{path} is not ours and stays; `nhnas schema -o FILE` writes the schema elsewhere"
     if path.exists() and read_file(path.resolve(), limit=_LIMIT) == text:
         return f"{path} is up to date"
-    write_file(path, text)
+    replace_text(path, None, text)
     return f"wrote {path}"
 
 
 def _is_ours(path: Path) -> bool:
     try:
         data = json.loads(read_file(path.resolve(), limit=_LIMIT))
-    except (InputError, ValueError, RecursionError):
+    except (NhnasError, ValueError, RecursionError):
         return False
     return isinstance(data, dict) and data.get("$comment") == MADE_BY

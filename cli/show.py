@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,11 @@ def _shape(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
 
 
+@lru_cache(maxsize=10_000)
 def _cells(text: str) -> int:
-    """Columns of a terminal that `text` takes."""
+    """Columns of a terminal that `text` takes; few texts of a long table differ."""
+    if text.isascii():
+        return len(text)
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
 
 

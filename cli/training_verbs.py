@@ -24,6 +24,9 @@ def step(
     probe: Probe = 256,
 ) -> None:
     """Grow, train until the loss is flat, remove the least important neurons, save the next version."""
+    if _is_reached(spec, to, fresh):
+        tell([], spec)
+        return
     from nhnas.command import step as run_step
     from nhnas.report import Lines
 
@@ -42,6 +45,9 @@ def run(
     probe: Probe = 256,
 ) -> None:
     """Several steps; the file is read again before each."""
+    if steps is None and _is_reached(spec, to, fresh):
+        tell([], spec)
+        return
     from nhnas.command import run as run_steps
     from nhnas.report import Lines
 
@@ -63,6 +69,13 @@ def train(
 
     options = _options(fresh, discard, wait, allow_import, 256)
     tell(run_training(spec, epochs, options, Lines()), spec)
+
+
+def _is_reached(spec: Path, to: int | None, fresh: bool) -> bool:
+    """Before anything imports torch."""
+    from nhnas.reached import is_reached
+
+    return is_reached(spec, to, fresh)
 
 
 def _options(fresh: bool, discard: bool, wait: bool, allow_import: bool, probe: int) -> Options:

@@ -1,6 +1,8 @@
-"""What every key of a spec means, in one or two sentences: the hover texts of editors."""
+"""What every key of a spec means, in one or two sentences, and what may stand there: texts for editors."""
 
 from __future__ import annotations
+
+from typing import Any
 
 ANYWHERE = {
     "name": "Unique among the layers; any text without '.', '/' and control characters. It is the layer's "
@@ -51,8 +53,7 @@ BY_MODEL = {
     "Spec.data": "Which samples, from where.",
     "Spec.train": "How the weights are trained.",
     "Spec.search": "How `nhnas step` changes the architecture.",
-    "Data.dataset": "A built-in set (spirals, regression2d, mnist, fashion_mnist, cifar10, cifar100, "
-    "image_folder), or package.module:function of a module beside this file.",
+    "Data.dataset": "A built-in set, or package.module:function of a module beside this file.",
     "Data.root": "Folder of the files, from this file's folder on; else $NHNAS_DATA, else data.",
     "Data.val": "Share of the training samples that is held out.",
     "Data.augment": "Random changes of training images: crop (pad 4), shift (2 pixels), flip, rotate (10°).",
@@ -102,7 +103,34 @@ OPS = {
     "dropout": "Drops whole channels of [C, H, W], single features of [F].",
 }
 
+EXAMPLES: dict[str, list[Any]] = {
+    "Dropout.p": [0.1, 0.25],
+    "Spec.input": [[2], [3, 32, 32]],
+    "Data.dataset": [
+        "spirals",
+        "regression2d",
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+        "cifar100",
+        "image_folder",
+        "package.module:function",
+    ],
+    "Data.augment": [["crop", "flip"]],
+    "Data.val": [0.1],
+    "Train.lr": [0.001, 0.1],
+    "Train.weight_decay": [0.0005],
+    "Search.random_remove": [0.05],
+    "Search.schedule": [[{"until": 100, "add": 50, "lr": 0.0009}]],
+}
+"""Values to choose from where any is allowed: `Model.key`."""
+
 
 def description(model: str, key: str) -> str:
     """The text of one key; KeyError where there is none."""
     return BY_MODEL.get(f"{model}.{key}") or ANYWHERE[key]
+
+
+def examples(model: str, key: str) -> list[Any]:
+    """Values of one key that an editor may offer; often none."""
+    return EXAMPLES.get(f"{model}.{key}", [])

@@ -7,11 +7,14 @@ all read this view, so that nothing is derived twice.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from nhnas.spec.model import Architecture, Conv, Dense, Layer, Node, Norm, Residual, ShortcutLeaf
 from nhnas.spec.shapes import Flow, Port, is_identity, site_of, trace
+
+_LIKE_THE_NODE = ShortcutLeaf.model_construct()
+"""A shortcut leaf without settings of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,26 +207,27 @@ class _Frame:
 def _view(path: str, node: Node, frame: _Frame, fills_site: bool, live: bool) -> NodeView:
     """Resolve one node; `fills_site`: the site it writes is its own, so a bias would be here."""
     kernel, norm = node.kernel or frame.kernel, node.norm or frame.norm
-    frame = replace(frame, kernel=kernel, norm=norm)
+    reads, writes = frame.reads, frame.writes
     identity = node.shortcut == "identity"
     residual, first, second = node.residual, None, None
     if residual is not None:
-        middle = Port(f"{path}.hidden", residual.hidden, map=frame.writes.map)
+        middle = Port(f"{path}.hidden", residual.hidden, map=writes.map)
         below = live and residual.hidden > 0
-        first = _view(f"{path}.first", residual.first, replace(frame, writes=middle), True, below)
-        after = replace(frame, reads=middle, stride=1)
+        before = _Frame(frame.op, frame.stride, reads, middle, kernel, norm)
+        after = _Frame(frame.op, 1, middle, writes, kernel, norm)
+        first = _view(f"{path}.first", residual.first, before, True, below)
         second = _view(f"{path}.second", residual.second, after, False, below)
     return NodeView(
         path=path,
         node=node,
         kernel=kernel,
         norm=norm,
-        reads=frame.reads,
-        writes=frame.writes,
+        reads=reads,
+        writes=writes,
         identity=identity,
         bias=fills_site and norm == "none" and not identity,
         live=live,
-        leaf=_leaf(path, node, frame),
+        leaf=_leaf(path, node, _Frame(frame.op, frame.stride, reads, writes, kernel, norm)),
         residual=residual,
         first=first,
         second=second,
@@ -233,7 +237,7 @@ def _view(path: str, node: Node, frame: _Frame, fills_site: bool, live: bool) ->
 def _leaf(path: str, node: Node, frame: _Frame) -> Leaf | None:
     if node.shortcut is False or node.shortcut == "identity":
         return None
-    own = node.shortcut if isinstance(node.shortcut, ShortcutLeaf) else ShortcutLeaf()
+    own = node.shortcut if isinstance(node.shortcut, ShortcutLeaf) else _LIKE_THE_NODE
     return Leaf(
         path=path,
         op=frame.op,

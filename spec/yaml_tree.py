@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -28,71 +26,45 @@ from ruamel.yaml.scanner import Scanner
 
 from nhnas.spec import scalars
 from nhnas.spec.shown import shown
+from nhnas.spec.yaml_nodes import MAX_DEPTH, Mapping, Scalar, Sequence, Tree, UnsafeYaml, children, plain
+from nhnas.spec.yaml_plain import read_plain
+
+__all__ = [
+    "MAX_BYTES",
+    "Mapping",
+    "Scalar",
+    "Sequence",
+    "Tree",
+    "UnsafeYaml",
+    "children",
+    "decode",
+    "parse_yaml",
+    "plain",
+    "position",
+]
 
 MAX_BYTES = 64 * 2**20
-MAX_DEPTH = 192
-"""Open mappings and lists; 64 nested residuals need 2 each, and some more for what is around them."""
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNSAFE_VALUE = re.compile("[\x00\ud800-\udfff]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
-
-
-class UnsafeYaml(ValueError):  # noqa: N818 - says what the text is
-    """Text that cannot be parsed safely, and where; `line` and `column` count from 0."""
-
-    def __init__(self, message: str, line: int, column: int) -> None:
-        super().__init__(message)
-        self.line, self.column = line, column
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A piece of the text: `start` and `end` count characters; `line` and `column` of `start`, from 0.
-
-    `end` is where the piece's own text ends, before any comment or blank line that follows.
-    """
-
-    start: int
-    end: int
-    line: int
-    column: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar(Node):
-    """Text, a number, a truth value or nothing; `style` is the quote, `|`, `>` or empty if plain."""
-
-    value: scalars.Scalar
-    style: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sequence(Node):
-    """A list; `flow` is the style in brackets."""
-
-    items: tuple[Tree, ...]
-    flow: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Mapping(Node):
-    """Keys and values in the file's order; `flow` is the style in braces."""
-
-    keys: dict[str, Scalar]
-    values: dict[str, Tree]
-    flow: bool
-
-
-Tree = Scalar | Sequence | Mapping
+_CONFLICT = re.compile(r"^(?:<{7,}|\|{7,}|>{7,})(?: |\r?$)|^={7,}\r?$", re.MULTILINE)
 
 
 def parse_yaml(data: bytes) -> tuple[str, Tree]:
     """The decoded text and its tree; raises UnsafeYaml for the first thing that is not to be parsed."""
     text = decode(data)
+    if found := _CONFLICT.search(text):
+        raise UnsafeYaml(_UNRESOLVED, *position(text, found.start()))
+    tree = read_plain(text)
+    return text, read_any(text) if tree is None else tree
+
+
+def read_any(text: str) -> Tree:
+    """The tree of a text, by ruamel's parser; raises UnsafeYaml."""
     try:
-        return text, _Builder(text).document()
+        return _Builder(text).document()
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = (0, 0) if mark is None else (mark.line, mark.column)
@@ -131,23 +103,6 @@ def position(text: str, index: int) -> tuple[int, int]:
     return line, index - start
 
 
-def plain(tree: Tree) -> Any:
-    """The tree as dicts, lists and scalars."""
-    if isinstance(tree, Mapping):
-        return {key: plain(value) for key, value in tree.values.items()}
-    return [plain(item) for item in tree.items] if isinstance(tree, Sequence) else tree.value
-
-
-def children(tree: Tree) -> Iterator[Tree]:
-    """Keys, values and items in the order of the text."""
-    if isinstance(tree, Mapping):
-        for key, value in tree.values.items():
-            yield tree.keys[key]
-            yield value
-    elif isinstance(tree, Sequence):
-        yield from tree.items
-
-
 def _reason(error: MarkedYAMLError) -> str:
     problem = " ".join(str(error.problem or error.context).split())
     if "\\t" in problem:
@@ -165,6 +120,9 @@ class _BoundedScanner(Scanner):
         super().fetch_flow_collection_start(*args, **kwargs)
 
 
+_UNRESOLVED = (
+    "a merge conflict is not resolved: choose one side and remove the marker lines <<<<<<<, =======, >>>>>>>"
+)
 _NO_WORD = "a key is one word before a colon; `?` keys are not read"
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from nhnas.compiler.store import identify, load_snapshot, save_snapshot
 from nhnas.spec.document import read_document
 from tests import tiny
 from tests.here import Here
@@ -72,3 +75,49 @@ def test_files_of_another_version_are_refused(
     code, _, err = Here(capfd)("step", str(spec))
     assert (2, 1) == (code, err.count("\n"))
     assert str(mine / name) in err
+
+
+@pytest.mark.parametrize("part", ["weights", "optimizer"])
+def test_tensors_of_another_version_are_refused_although_all_hashes_are_right(
+    part: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A snapshot that somebody put together, id and manifest included: the first mismatch, with both shapes."""
+    spec, here = tiny.make(tmp_path / "work", tiny.CONV), Here(capfd)
+    tiny.run(spec, steps=2)
+    store, own = spec.parent / ".nhnas", read_document(spec).state or ""
+    mine = load_snapshot(store, own)
+    mixed = replace(mine, **{part: getattr(load_snapshot(store, mine.parent or ""), part)})
+    mixed = replace(
+        mixed, id=identify(mine.parent, mine.version, mixed.weights, mixed.optimizer, mixed.state)
+    )
+    save_snapshot(store, mixed)
+    tiny.edit(spec, own, mixed.id)
+    before = tiny.outcome(spec)
+    for words in (("step",), ("train", "--epochs", "1")):
+        code, _, err = here(words[0], str(spec), *words[1:])
+        assert (2, 1) == (code, err.count("\n")), err
+        assert re.search(r"\[\d[\d, ]*\].*\[\d[\d, ]*\]", err), err
+        assert part in err
+    assert before == tiny.outcome(spec)
+
+
+def test_the_log_finds_what_it_reads_damaged(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of an ancestor, too: any of the small files changed, any file cut short or gone."""
+    spec, here = tiny.make(tmp_path / "work"), Here(capfd)
+    tiny.run(spec, steps=2)
+    own = read_document(spec).state
+    (folder,) = [path for path in (spec.parent / ".nhnas" / "snapshots").iterdir() if path.name != own]
+    for path in sorted(folder.iterdir()):
+        whole = path.read_bytes()
+        bad = [whole[:-1], b""]
+        if path.suffix != ".safetensors":
+            bad += [bytes([whole[0] ^ 1]) + whole[1:], whole[:-2] + bytes([whole[-2] ^ 4]) + whole[-1:]]
+        for content in bad:
+            path.write_bytes(content)
+            code, _, err = here("log", str(spec))
+            assert (2, 1, True) == (code, err.count("\n"), str(path) in err), (path.name, err)
+        path.unlink()
+        code, _, err = here("log", str(spec))
+        assert (2, True) == (code, str(path) in err), err
+        path.write_bytes(whole)
+    assert 0 == here("log", str(spec))[0]

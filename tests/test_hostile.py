@@ -83,7 +83,7 @@ UNSAFE: dict[str, tuple[bytes, str]] = {
     "backtick": (b"a: `id`\n", "1:4: not YAML"),
     "list in mapping": (b"a: 1\n- b\n", "2:1: not YAML"),
     "html": (b"<html>\n<body class='a'>\n", "expected keys and values"),
-    "merge conflict": (b"a: 1\n<<<<<<< HEAD\nb: 2\n=======\n", "not YAML"),
+    "merge conflict": (b"a: 1\n<<<<<<< HEAD\nb: 2\n=======\n", "2:1: a merge conflict is not resolved"),
     "shell": (b'#!/bin/sh\nrm -rf "$HOME"\n', "2:1: expected keys and values"),
     "pickle": (b"\x80\x04\x95.", "1:1: byte 0x80 is not UTF-8"),
     "zip": (b"PK\x03\x04", "1:3: control character U+0003"),

@@ -12,7 +12,10 @@ import pytest
 
 from nhnas.init import template_text, templates
 from nhnas.schema_file import write_schema
-from nhnas.spec.descriptions import ANYWHERE, OPS
+from nhnas.spec.descriptions import ANYWHERE, EXAMPLES, OPS
+from nhnas.spec.document import parse_document
+from nhnas.spec.errors import InputError
+from tests.npm import npm_install
 
 pytestmark = pytest.mark.system
 
@@ -115,8 +118,7 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server, in a folder with the schema."""
     folder = tmp_path_factory.mktemp("language server")
-    options = ("--no-fund", "--no-audit", "--ignore-scripts", "--loglevel=error")
-    subprocess.run(["npm", "install", *options, PACKAGE], cwd=folder, check=True, capture_output=True)
+    npm_install(folder, PACKAGE)
     write_schema(folder)
     running = Server(
         folder, folder / "node_modules" / "yaml-language-server" / "bin" / "yaml-language-server"
@@ -140,27 +142,70 @@ def test_generated_files_are_unmarked(server: Server) -> None:
         ("op: dense, width: 2", "op: dense, width: 2, stride: 2", 12, 39),
         ("    op: conv", "    op: cnv", 7, 9),
         ("name: x\n", "name: x\nnme: y\n", 4, 1),
+        ("    width: 4", "    width: 4\n    kernel: 4", 9, 13),
+        ("    width: 4", "    width: 4\n    shortcut: {kernal: 3}", 9, 16),
+        ("    width: 4", "    width: 4\n    shortcut: identty", 9, 15),
+        ("    width: 4", "    width: 4\n    shortcut: identity", 8, 12),
+        ("hidden: 3", "hidden: 0\n    shortcut: false", 11, 15),
+        ("hidden: 3", "hidden: 0\n      first: {residual: {hidden: 1}}", 11, 34),
+        ("name: stem", "name: a.b", 6, 11),
     ],
 )
 def test_errors_are_marked_where_they_are(old: str, new: str, line: int, column: int, server: Server) -> None:
-    """At the key or the value, as `nhnas check` does."""
-    found = server.diagnostics(SPEC.replace(old, new))
+    """At the key or the value, as `nhnas check` does, and once each."""
+    text = SPEC.replace(old, new)
+    with pytest.raises(InputError, match=f"^spec:{line}:{column}: |\nspec:{line}:{column}: "):
+        parse_document(text.encode())
+    found = server.diagnostics(text)
     assert (line, column) in {(row, start) for row, start, _ in found}, found
+    assert len(found) == len({(row, start) for row, start, _ in found}), found
 
 
-def test_keys_of_the_op_are_offered(server: Server) -> None:
-    """Inside a convolution its own keys, with their explanations, and none of a dropout's."""
-    offered = server.completions(SPEC.replace("    width: 4\n", "    width: 4\n    |\n"))
-    assert {"kernel", "stride", "norm", "act", "fixed", "shortcut"} <= offered.keys()
-    assert not {"p", "width"} & offered.keys()
-    assert ANYWHERE["kernel"] in offered["kernel"]
+def test_a_width_without_a_number_is_marked_there(server: Server) -> None:
+    """Where `nhnas check` marks the layer, which has no width then."""
+    [(line, column, _)] = server.diagnostics(SPEC.replace("width: 4", "width:"))
+    assert (8, 11) == (line, column)
+
+
+@pytest.mark.parametrize(
+    ("op", "some", "none"),
+    [
+        ("conv", {"kernel", "stride", "norm", "act", "fixed", "shortcut", "residual", "note"}, {"p"}),
+        (
+            "dense",
+            {"norm", "act", "fixed", "shortcut", "residual", "renamed_from"},
+            {"p", "kernel", "stride"},
+        ),
+        ("max_pool", {"kernel", "stride", "note"}, {"width", "residual", "p", "act"}),
+        ("dropout", {"p", "note"}, {"width", "kernel", "act"}),
+        ("activation", {"act", "note"}, {"width", "kernel", "p"}),
+    ],
+)
+def test_keys_of_the_op_are_offered(op: str, some: set[str], none: set[str], server: Server) -> None:
+    """Inside a layer its own keys and no others, each with its explanation."""
+    offered = server.completions(HEAD + f"  - name: a\n    op: {op}\n    |\n")
+    assert some <= offered.keys()
+    assert set() == none & offered.keys()
+    assert all(len(offered[key]) > 3 for key in some)
+
+
+def test_keys_of_nodes_are_offered(server: Server) -> None:
+    """Also below an empty residual and beside a missing shortcut, where rules of their own hold."""
+    inside = server.completions(SPEC.replace("hidden: 3", "hidden: 0\n      first:\n        |"))
+    assert {"kernel", "norm", "shortcut", "residual", "note"} == inside.keys()
+    beside = server.completions(SPEC.replace("    width: 4\n", "    width: 4\n    shortcut: false\n    |\n"))
+    assert {"kernel", "norm", "stride", "act", "fixed", "note", "renamed_from"} == beside.keys()
 
 
 def test_values_are_offered(server: Server) -> None:
-    """Of `op` all, of `act` the activations."""
+    """All of each key."""
     assert OPS.keys() <= server.completions(HEAD + "  - name: a\n    op: |\n").keys()
     acts = server.completions(HEAD + "  - name: a\n    op: activation\n    act: |\n")
-    assert {"relu", "gelu", "silu", "tanh"} <= acts.keys()
+    assert {"relu", "gelu", "silu", "tanh"} == acts.keys()
+    shortcuts = server.completions(HEAD + "  - name: a\n    op: conv\n    shortcut: |\n")
+    assert {"true", "false", "identity"} == shortcuts.keys()
+    datasets = server.completions(SPEC + "data:\n  dataset: |\n")
+    assert set(EXAMPLES["Data.dataset"]) == datasets.keys()
 
 
 def test_a_key_is_explained_under_the_mouse(server: Server) -> None:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import PIPE
 
@@ -21,6 +21,7 @@ from nhnas.compiler.slot import read_slot
 from nhnas.report import Report
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError, Interrupted
+from nhnas.trainer.augment import AUGMENTATIONS
 from tests import tiny
 
 Command = Callable[[Path, Report], list[Saved]]
@@ -31,6 +32,11 @@ OPTIMIZERS = ("adam", "adamw, weight_decay: 0.02", "sgd, momentum: 0.9, weight_d
 def run_two(spec: Path, report: Report) -> list[Saved]:
     """`nhnas run --steps 2`."""
     return tiny.run(spec, report, steps=2)
+
+
+def train_one(spec: Path, report: Report) -> list[Saved]:
+    """`nhnas train --epochs 1`."""
+    return tiny.train(spec, report, epochs=1)
 
 
 def train_two(spec: Path, report: Report) -> list[Saved]:
@@ -71,18 +77,21 @@ def stopped(action: Command, spec: Path, report: tiny.Counting) -> bool:
     return code != 0
 
 
-def check_every_batch(action: Command, spec: Path, every: int = 1) -> None:
-    """Stop at the batches 1, 1 + every, … of a command; each time the end is that of the whole one."""
+def check_every_batch(
+    action: Command, spec: Path, every: int = 1, batches: Sequence[int] = ()
+) -> dict[str, bytes]:
+    """Stop at `batches`, else at 1, 1 + every, … of a command; each time the end is that of the whole one."""
     whole, counting = copied(spec, "whole"), tiny.Counting()
     action(whole, counting)
     expected = tiny.outcome(whole)
-    for batch in range(1, counting.batches + 1, every):
+    for batch in batches or range(1, counting.batches + 1, every):
         again = copied(spec, "stopped")
         first, second = tiny.Counting(batch=batch), tiny.Counting()
         assert stopped(action, again, first)
         action(again, second)
         assert counting.batches == first.batches + second.batches, f"stopped at batch {batch}"
         assert expected == tiny.outcome(again), f"stopped at batch {batch}"
+    return expected
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -95,6 +104,43 @@ def test_a_step_stopped_at_any_batch(optimizer: str, tmp_path: Path) -> None:
 def test_a_step_on_images_stopped_at_any_batch(tmp_path: Path) -> None:
     """Batch norm, dropout and augmented images go on where they were, too."""
     check_every_batch(tiny.step, prepared(tmp_path, tiny.CONV, 2))
+
+
+def long_epochs(folder: Path, optimizer: str) -> Path:
+    """21 batches an epoch, on images; convolutions with batch norm, dropout and every augmentation."""
+    text = tiny.CONV.replace("train: {", f"train: {{optimizer: {optimizer}, ").replace("batch: 10", "batch: 2")
+    text = text.replace("[crop, flip]", f"[{', '.join(AUGMENTATIONS)}]")
+    text = text.replace("max_epochs: 2", "max_epochs: 1").replace("settle_epochs: 1", "settle_epochs: 0")
+    spec = tiny.make(folder / "start", text)
+    module = spec.with_name("mydata.py")
+    module.write_text(module.read_text().replace("split(20)", "split(42)"))
+    tiny.step(spec)
+    return spec
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_epoch_cut_at_twenty_points(optimizer: str, tmp_path: Path) -> None:
+    """After each of its batches but the last: norms, dropout and all augmentations go on where they were."""
+    check_every_batch(train_one, long_epochs(tmp_path, optimizer), batches=range(1, 21))
+
+
+def test_the_fit_of_a_step_cut_at_twenty_points(tmp_path: Path) -> None:
+    """Sums of importance over half an epoch, and neurons of three ages, go on where they were."""
+    check_every_batch(tiny.step, long_epochs(tmp_path, "adamw"), batches=range(1, 21))
+
+
+@pytest.mark.parametrize(
+    ("rate", "verdict", "batches"),
+    [(0.05, b"flat: within noise", tuple(range(1, 21))), (0.005, b"flat: a=-", (500,))],
+)
+def test_the_loss_is_flat_at_the_same_batch(
+    rate: float, verdict: bytes, batches: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Wherever the fit was stopped, it ends by the same test after as many batches as the whole one."""
+    text = tiny.DENSE.replace("max_epochs: 2", "max_epochs: 400").replace("lr: 0.05", f"lr: {rate}")
+    whole = check_every_batch(tiny.step, tiny.make(tmp_path / "start", text), batches=batches)
+    (state,) = [content for name, content in whole.items() if name.endswith("state.json")]
+    assert verdict in state
 
 
 def test_the_first_step_stopped_at_any_batch(tmp_path: Path) -> None:

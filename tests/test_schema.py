@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -14,13 +15,14 @@ from jsonschema import Draft7Validator
 
 from nhnas.init import template_text, templates
 from nhnas.schema_file import schema_text, write_schema
-from nhnas.spec.document import Spec
-from nhnas.spec.emit import minimal_net
+from nhnas.spec.descriptions import EXAMPLES
+from nhnas.spec.document import Spec, parse_document
+from nhnas.spec.errors import InputError
 from nhnas.spec.first_line import FIRST_LINE
 from nhnas.spec.schema import schema
 from nhnas.spec.yaml_tree import parse_yaml, plain
+from nhnas.trainer.datasets import IMAGES, TOYS
 from tests.here import Here
-from tests.laws.architectures import random_architecture
 from tests.test_hostile import HEAD, WRONG
 
 ROOT = Path(__file__).parent.parent
@@ -66,13 +68,33 @@ def test_the_committed_schema_is_the_generated_one() -> None:
         assert schema_text() == (folder / "nhnas.schema.json").read_bytes()
 
 
-def test_random_sound_architectures_are_right() -> None:
-    """300 of all kinds, as the file would write them."""
-    for seed in range(300):
-        arch = random_architecture(Random(seed))
-        net = json.loads(json.dumps(minimal_net(arch)))
-        data = {"format": 1, "name": "x", "input": list(arch.input), "net": net}
-        assert [] == [error.message for error in VALIDATOR.iter_errors(data)], seed
+def test_names_are_not_refused_without_need() -> None:
+    """Of the basic plane's characters the pattern refuses unprintable ones only, and a blank alone."""
+    pattern = re.compile(schema()["properties"]["name"]["pattern"])
+    wrong = [c for c in map(chr, range(0x10000)) if not pattern.search(c)]
+    assert [" "] == [c for c in wrong if c.isprintable()]
+    assert {"\n", "\x85", "\xa0", "\u2028", "\ufeff"} <= set(wrong)
+    assert pattern.search("猫 & a/b.c")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("name: x", 'name: "x\\n"'),
+        ("name: x", 'name: ""'),
+        ("name: a", 'name: "a\\n"'),
+        ("name: a", "name: " + "n" * 50_001),
+        ("name: x", 'name: x\nstate: "s0123456789abcdef\\n"'),
+        ("name: x", "name: x\nstate: s0123456789ABCDEF"),
+        ("op: dense, width: 2", "op: flatten"),
+    ],
+)
+def test_texts_are_taken_exactly(old: str, new: str) -> None:
+    """Line ends behind the last character, lengths, and a net without weights."""
+    text = HEAD.decode().replace(old, new).encode()
+    with pytest.raises(InputError):
+        parse_document(text)
+    assert errors_of(text)
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -95,6 +117,14 @@ def test_wrong_values_are_wrong(case: str) -> None:
         {"width": 2, "residual": {"hidden": 1, "first": {"shortcut": {"init": "identity"}}}},
         {"width": 2, "residual": {}},
         {"width": 2, "residual": {"hidden": -1}},
+        {"width": 2, "shortcut": False},
+        {"width": 2, "shortcut": False, "residual": {"hidden": 0}},
+        {"width": 2, "residual": {"hidden": 1, "first": {"shortcut": False}}},
+        {"width": 2, "residual": {"hidden": 0, "second": {"residual": {"hidden": 1}}}},
+        {"shortcut": "identity", "fixed": True, "residual": {"hidden": 1}},
+        {"op": "conv", "shortcut": "identity", "stride": 2, "residual": {"hidden": 1}},
+        {"op": "conv", "shortcut": {"init": "identity"}, "stride": 2, "width": 2},
+        {"width": None},
         {"width": 2, "renamed_from": "a/b"},
         {"op": "conv", "width": 2, "kernel": 4},
         {"op": "conv", "width": 2, "residual": {"hidden": 1, "scale": 2}},
@@ -120,6 +150,11 @@ def test_an_op_has_its_own_keys(layer: dict[str, Any]) -> None:
         {"op": "conv", "width": 2, "kernel": 5, "residual": {"hidden": 1, "first": {"kernel": 3}}},
         {"op": "max_pool", "kernel": 2},
         {"width": 2, "renamed_from": "b", "note": "x"},
+        {"width": 2, "renamed_from": None, "note": None, "norm": None, "act": None, "residual": None},
+        {"width": None, "shortcut": "identity", "fixed": False, "residual": {"hidden": 0}},
+        {"width": 2, "shortcut": False, "residual": {"hidden": 1}},
+        {"width": 2, "shortcut": {"norm": None, "init": None}},
+        {"op": "conv", "width": 2, "stride": 2, "shortcut": {"kernel": 1, "init": None}},
     ],
 )
 def test_what_an_op_may_say(layer: dict[str, Any]) -> None:
@@ -156,12 +191,26 @@ def test_every_key_is_explained() -> None:
     """Each property has a description of some words, wherever it stands."""
     keys = 0
     for found in objects(schema()):
-        if found.get("type") == "object":
+        if found.get("additionalProperties") is False:
             for name, value in found["properties"].items():
                 if "const" not in value:
                     assert len(value["description"]) > 3, name
                     keys += 1
     assert keys > 130
+
+
+def test_every_built_in_data_set_is_offered() -> None:
+    """And nothing but a factory's form besides."""
+    assert [*TOYS, *IMAGES, "package.module:function"] == EXAMPLES["Data.dataset"]
+
+
+def test_examples_are_right() -> None:
+    """What is offered for a key fits it."""
+    made = [found for found in objects(schema()) if isinstance(found.get("examples"), list)]
+    assert len(EXAMPLES) <= len(made)
+    assert [] == [
+        found for found in made for x in found["examples"] if not Draft7Validator(found).is_valid(x)
+    ]
 
 
 def test_every_key_of_the_documentation_is_in_the_schema() -> None:
@@ -186,16 +235,41 @@ def test_every_key_of_the_documentation_is_in_the_schema() -> None:
 
 
 def test_init_writes_the_schema_beside_the_spec(tmp_path: Path) -> None:
-    """An older one of ours is replaced, somebody else's file stays."""
+    """An older one of ours is replaced, also behind a link; somebody else's file stays."""
     path = tmp_path / "nhnas.schema.json"
     assert f"wrote {path}" == write_schema(tmp_path)
     assert f"{path} is up to date" == write_schema(tmp_path)
-    path.write_text(json.dumps({"$comment": schema()["$comment"]}))
+    older = json.dumps({"$comment": schema()["$comment"]})
+    path.write_text(older)
     assert f"wrote {path}" == write_schema(tmp_path)
+    shared = tmp_path / "shared.json"
+    shared.write_text(older)
+    path.unlink()
+    path.symlink_to(shared.name)
+    assert f"wrote {path}" == write_schema(tmp_path)
+    assert (True, schema_text()) == (path.is_symlink(), shared.read_bytes())
     for foreign in ("{}", "[]", "", "{", "[" * 100_000):
         path.write_text(foreign)
         assert f"{path} is not ours and stays" == write_schema(tmp_path).partition(";")[0]
         assert foreign == path.read_text()
+    path.unlink()
+    path.mkdir()
+    assert "not ours" in write_schema(tmp_path)
+
+
+def test_it_needs_no_torch() -> None:
+    """The verb costs what `nhnas check` costs."""
+    command = [sys.executable, "-X", "importtime", "-m", "nhnas", "schema"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "nhnas.spec.schema" in imported
+    assert set() == {name for name in imported if name.partition(".")[0] in {"torch", "torchvision", "numpy"}}
+
+
+def test_check_reads_no_description() -> None:
+    """Texts for editors are no part of the other verbs' start-up."""
+    code = "import sys, nhnas.main, nhnas.check; sys.exit('nhnas.spec.descriptions' in sys.modules)"
+    assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
 
 
 def test_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

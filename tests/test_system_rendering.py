@@ -20,6 +20,7 @@ from nhnas.spec.drawing_cards import drawn
 from nhnas.spec.drawing_mermaid import as_mermaid
 from nhnas.spec.drawing_text import heading
 from nhnas.spec.structure import sites
+from tests.npm import npm_install
 from tests.pictures import HOSTILE, hostile, nested, random_trees
 
 pytestmark = pytest.mark.system
@@ -106,8 +107,7 @@ def test_the_command_uses_graphviz(form: str, tmp_path: Path) -> None:
 def mermaid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with Mermaid's parser and a document for it to run in, from npm."""
     folder = tmp_path_factory.mktemp("mermaid")
-    options = ("--no-fund", "--no-audit", "--ignore-scripts", "--loglevel=error")
-    subprocess.run(["npm", "install", *options, *PACKAGES], cwd=folder, check=True, capture_output=True)
+    npm_install(folder, *PACKAGES)
     (folder / "parse.mjs").write_text(PARSE)
     return folder
 

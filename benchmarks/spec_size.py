@@ -29,7 +29,8 @@ def flow(n: int) -> str:
 
 def flow_nested(n: int) -> str:
     """A layer on one line with nodes inside."""
-    return f"  - {{name: b{n}, op: conv, width: 9, residual: {{hidden: {n % 9 + 1}, first: {{residual: {{hidden: 2}}}}}}}}\n"
+    inside = f"{{hidden: {n % 9 + 1}, first: {{residual: {{hidden: 2}}}}}}"
+    return f"  - {{name: b{n}, op: conv, width: 9, residual: {inside}}}\n"
 
 
 def block(n: int) -> str:
@@ -89,7 +90,8 @@ def main() -> None:
         count = int(given.megabytes * 1e6 / len(nested(99_999)))
         large = written(Path(folder, "large.yaml"), nested, count)
         taken, ratio = timed(nhnas("check", large), 1)
-        print(f"{large.stat().st_size / 1e6:.2f} MB, {count:,} layers: check {taken:.1f} s, {ratio:.0f} × start-up")
+        size = f"{large.stat().st_size / 1e6:.2f} MB, {count:,} layers"
+        print(f"{size}: check {taken:.1f} s, {ratio:.0f} × start-up")
 
 
 if __name__ == "__main__":

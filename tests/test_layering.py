@@ -206,6 +206,8 @@ def test_a_circle_and_an_import_of_the_command_line_are_caught(tmp_path: Path) -
         ["diff", "spec.yaml", "spec.yaml"],
         ["render", "spec.yaml", "-o", "-", "--format", "svg"],
         ["log", "spec.yaml"],
+        ["schema"],
+        ["git", "--help"],
     ],
     ids=lambda arguments: arguments[0],
 )

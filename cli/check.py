@@ -39,8 +39,9 @@ def _checked_images(document: Document, path: Path) -> str:
     from nhnas.trainer.image_files import printable
 
     root = data_root(document.data, path.resolve().parent)
-    if not root.is_dir():
+    problems = image_problems(root)
+    if problems is None:
         return f"; no images to check: there is no folder {printable(root)}"
-    if problems := image_problems(root):
+    if problems:
         raise InputError("\n".join(problems))
     return "; all images can be read"

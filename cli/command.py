@@ -80,6 +80,7 @@ def run(
 
 def train(spec: Path, epochs: int, options: Options, report: Report | None = None) -> list[Saved]:
     """Train without changing the architecture, along `train.schedule`, and save a version."""
+    read_document(spec)  # a file that says nothing gets no store beside it
     request = Request("train", options.fresh, epochs=epochs)
     return train_under_lock(spec, request, options, lambda work: _follow(work, epochs), report)
 

@@ -9,12 +9,12 @@ from random import Random
 from typing import Any
 
 HOSTILE_NAMES = (
-    *("", "../../x", "/etc/x", "a/../b", "__metadata__", "a\nb", "\x1b[2J", "\x00", "\x7f", "\ud800", "n" * 60_001),
-    *("block", "block.weight", "é", "e\u0301", "\u202e", "%s", "{}", "weights.safetensors"),
+    *("", "../../x", "/etc/x", "a/../b", "__metadata__", "a\nb", "\x1b[2J", "\x00", "\x7f", "\ud800"),
+    *("n" * 60_001, "block", "block.weight", "é", "e\u0301", "\u202e", "%s", "{}", "weights.safetensors"),
 )  # fmt: skip
 HOSTILE_VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 1, 1.5, 2**31, 2**63, 2**64, 10**400, "", "F32", "F8_E4M3", [], [0], [[]], {}),
-    *([-4, 0], [4, 0], [0, 2**64], [0, 4, 8], [1] * 17, [2**32, 2**32], [0, 2**60], ["0", "4"], [True, False]),
+    *([-4, 0], [4, 0], [0, 2**64], [0, 4, 8], [1] * 17, [2**32, 2**32], [0, 2**60], ["0", "4"], [True]),
 )  # fmt: skip
 NOT_FINITE = {"F64": b"\0\0\0\0\0\0\xf8\x7f", "F32": b"\0\0\x80\x7f", "BF16": b"\xc0\xff", "F16": b"\x00\x7c"}
 SIZES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}

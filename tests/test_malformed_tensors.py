@@ -46,7 +46,10 @@ def is_refused(data: bytes) -> bool:
         begin, end = entry["data_offsets"]
         assert DTYPES[entry["dtype"]] == loaded[name].dtype
         assert entry["shape"] == list(loaded[name].shape)
-        assert data[8 + size + begin : 8 + size + end] == loaded[name].view(-1).view(torch.uint8).numpy().tobytes()
+        assert (
+            data[8 + size + begin : 8 + size + end]
+            == loaded[name].view(-1).view(torch.uint8).numpy().tobytes()
+        )
         assert bool(loaded[name].isfinite().all())
     return False
 

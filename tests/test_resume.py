@@ -80,7 +80,7 @@ def stopped(action: Command, spec: Path, report: tiny.Counting) -> bool:
 def check_every_batch(
     action: Command, spec: Path, every: int = 1, batches: Sequence[int] = ()
 ) -> dict[str, bytes]:
-    """Stop at `batches`, else at 1, 1 + every, … of a command; each time the end is that of the whole one."""
+    """Stop at `batches`, else at 1, 1 + every, …: each time the end is that of the whole one, returned."""
     whole, counting = copied(spec, "whole"), tiny.Counting()
     action(whole, counting)
     expected = tiny.outcome(whole)
@@ -108,7 +108,9 @@ def test_a_step_on_images_stopped_at_any_batch(tmp_path: Path) -> None:
 
 def long_epochs(folder: Path, optimizer: str) -> Path:
     """21 batches an epoch, on images; convolutions with batch norm, dropout and every augmentation."""
-    text = tiny.CONV.replace("train: {", f"train: {{optimizer: {optimizer}, ").replace("batch: 10", "batch: 2")
+    text = tiny.CONV.replace("train: {", f"train: {{optimizer: {optimizer}, ").replace(
+        "batch: 10", "batch: 2"
+    )
     text = text.replace("[crop, flip]", f"[{', '.join(AUGMENTATIONS)}]")
     text = text.replace("max_epochs: 2", "max_epochs: 1").replace("settle_epochs: 1", "settle_epochs: 0")
     spec = tiny.make(folder / "start", text)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nhnas.spec.errors import InputError
+from nhnas.compiler.files import storing
 from nhnas.trainer.image_files import bad_images
 from nhnas.trainer.image_tree import list_images
 
 
-def image_problems(root: Path) -> list[str]:
-    """A line for every file that training could not use, or for what is wrong with the folders.
+def image_problems(root: Path) -> list[str] | None:
+    """A line for everything that is wrong with the folders, then for every file that training could not use.
 
-    Raises StorageError for a folder that cannot be read.
+    None where there is no folder `root`. Raises StorageError for what cannot be read.
     """
-    try:
-        train, test = list_images(root)
-    except InputError as error:
-        return str(error).splitlines()
-    files = [path for by_class in (train, test) for paths in by_class.values() for path in paths]
-    return [str(bad) for bad in bad_images(files)]
+    with storing(root):
+        if not root.is_dir():
+            return None
+    tree = list_images(root)
+    return [*tree.problems, *map(str, bad_images(tree.files))]

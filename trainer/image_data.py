@@ -108,11 +108,11 @@ def image_folder(root: Path, download: bool) -> Dataset:
     """
     if download:
         raise InputError("data.download: an image_folder cannot be downloaded; set data.root instead")
-    train_files, test_files = list_images(root)
-    classes, files = tuple(train_files), (train_files, test_files)
-    pixels, bad = read_images([path for by_class in files for name in classes for path in by_class[name]])
-    if bad:
-        raise InputError("\n".join(map(str, bad)))
+    tree = list_images(root)
+    pixels, bad = read_images(tree.files)
+    if tree.problems or bad:
+        raise InputError("\n".join([*tree.problems, *map(str, bad)]))
+    classes, files = tuple(tree.train), (tree.train, tree.test)
     counts = torch.tensor([len(by_class[name]) for by_class in files for name in classes])
     targets = torch.arange(len(classes)).repeat(2).repeat_interleave(counts)
     cut = int(counts[: len(classes)].sum())

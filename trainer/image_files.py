@@ -115,7 +115,15 @@ def _try_decode(path: Path) -> Pixels | Bad:
         is_empty = path.stat().st_size == 0
         return Bad(path, "is empty" if is_empty else f"is none of {', '.join(FORMATS)}")
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
-        return Bad(path, " ".join(str(error).split()) or type(error).__name__)
+        return Bad(path, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Our own words are ValueErrors, the system's have a number; the rest are those of Pillow's decoders."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if isinstance(error, ValueError) else f"cannot be decoded: {words}"
 
 
 def decode(path: Path) -> Pixels:

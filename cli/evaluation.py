@@ -8,7 +8,7 @@ from typing import Any
 from nhnas.base import load_base
 from nhnas.compiler.build import build
 from nhnas.compiler.network import Network
-from nhnas.opening import load_data
+from nhnas.opening import here, load_data
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError
 from nhnas.trainer.evaluate import evaluate
@@ -20,7 +20,7 @@ def evaluate_spec(spec: Path, split: str, context: Context) -> dict[str, Any]:
     """`{split, loss, accuracy}` or `{split, loss, mse}` in float32; raises InputError without that split."""
     document = read_document(spec)
     base = load_base(document, spec, fresh=context.fresh)
-    dataset = load_data(document, context)
+    dataset = load_data(here(document), context)
     if split not in dataset.splits:
         found = ", ".join(dataset.splits)
         raise InputError(f"{spec}: there is no split {split!r}, only {found}; data.val holds samples out")

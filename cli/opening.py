@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,15 @@ def sample_batch(dataset: Dataset, batch: int) -> Tensor:
     return next(iter(ordered_batches(first, batch, dataset.mean, dataset.std, "cpu"))).inputs
 
 
+def here(document: Document) -> Document:
+    """The document, for commands that only read: they download nothing."""
+    return replace(document, data=document.data.model_copy(update={"download": False}))
+
+
 def sample_inputs(document: Document, spec: Path, count: int) -> tuple[Tensor, Tensor]:
     """The first test samples [N, *input] as they are evaluated, and their targets; raises InputError."""
     folder = spec.resolve().parent
-    dataset = load_dataset(document.data, seed=document.train.seed, folder=folder)
+    dataset = load_dataset(here(document).data, seed=document.train.seed, folder=folder)
     first = dataset.test.take(torch.arange(min(count, len(dataset.test))))
     batch = next(iter(ordered_batches(first, count, dataset.mean, dataset.std, "cpu")))
     return batch.inputs, batch.targets

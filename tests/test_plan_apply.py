@@ -417,3 +417,13 @@ def test_a_kill_between_snapshot_and_file_loses_nothing(spec: Path, monkeypatch:
     found = applied(spec)
     assert 2 == found.version
     assert 2 == len(list((spec.parent / ".nhnas" / "snapshots").iterdir()))
+
+
+def test_reading_commands_download_nothing(here: Here, spec: Path) -> None:
+    """`download: true` is for commands that train: eval says what is missing, plan takes random inputs."""
+    tiny.edit(spec, '{dataset: "mydata:points"}', "{dataset: mnist, download: true}")
+    resize(spec, "width", 1)
+    code, _, err = here("eval", "spec.yaml")
+    assert (2, True) == (code, "mnist is missing or incomplete" in err)
+    assert "random inputs (data: mnist is missing or incomplete" in here("plan", "spec.yaml")[1]
+    assert not (spec.parent / "data").exists()

@@ -70,9 +70,13 @@ class Editor:
         elif isinstance(value, Sequence) and _has_layers(after):
             yield from self._layers(key, value, before, after)
         else:
-            quoted = '"' in (key.style, value.style if isinstance(value, Scalar) else "")
+            style = value.style if isinstance(value, Scalar) else ""
             blank = " " if value.start == value.end else ""
-            yield TextEdit(value.start, value.end, blank + flow_text(after, quoted))
+            if style == "'" and isinstance(after, str) and after.isprintable():
+                text = "'" + after.replace("'", "''") + "'"
+            else:
+                text = flow_text(after, '"' in (key.style, style))
+            yield TextEdit(value.start, value.end, blank + text)
 
     def _entries(self, node: Mapping, gone: set[str], added: dict[str, Any]) -> Iterator[TextEdit]:
         names = list(node.values)

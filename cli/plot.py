@@ -60,13 +60,13 @@ def _plane(spec: Path, context: Context) -> Figure:
     import torch
 
     from nhnas.evaluation import load_model
-    from nhnas.opening import load_data
+    from nhnas.opening import here, load_data
     from nhnas.spec.document import read_document
     from nhnas.trainer.dataset import Split
     from nhnas.trainer.evaluate import outputs_of
 
     document = read_document(spec)
-    dataset, network = load_data(document, context), load_model(spec, fresh=context.fresh)
+    dataset, network = load_data(here(document), context), load_model(spec, fresh=context.fresh)
     points = dataset.train.inputs.numpy()
     low, high = points.min(0), points.max(0)
     margin = 0.1 * (high - low)

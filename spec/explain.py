@@ -77,10 +77,16 @@ def report(file: str, tree: Tree, findings: Iterable[Finding]) -> list[str]:
 def path_of(tree: Tree, loc: Loc) -> str:
     """`block1.residual.hidden`: layers by name, positions in other lists as `[2]`."""
     name = _descend(tree, (*loc[:2], "name")) if loc[:1] == ("net",) and len(loc) > 1 else None
-    if isinstance(name, Scalar) and isinstance(name.value, str) and name.value.strip():
+    if isinstance(name, Scalar) and isinstance(name.value, str) and name.value:
         loc = (name.value, *loc[2:])
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in loc)
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in loc)
     return text.removeprefix(".")
+
+
+def _key(key: str) -> str:
+    """A key as it is read; in quotes where its ends would be overlooked."""
+    text = shown(key)
+    return text if text.strip() == text != "" else f"'{text}'"
 
 
 def known_keys(loc: Loc) -> tuple[str, ...]:

@@ -165,6 +165,17 @@ def test_a_misspelled_key_does_not_hide_errors_of_shape() -> None:
     ] == errors_of(text)
 
 
+def test_a_key_with_blanks_around_it_is_told_in_quotes() -> None:
+    """Else the line would say that `input` is unknown and ask whether `input` was meant."""
+    text = 'format: 1\nname: x\n" input": [2]\nnet: [{name: "  ", op: dense, width: 2, "": 3}]\n'
+    options = "kernel, norm, shortcut, residual, note, name, renamed_from, width, act, fixed, op"
+    assert [
+        "3:1: ' input': unknown key; did you mean input?",
+        "4:14: '  '.name: a name is any text without '.', '/' and control characters",
+        f"4:41: '  '.'': unknown key; expected one of {options}",
+    ] == errors_of(text)
+
+
 def test_missing_keys_are_named() -> None:
     """What a file must have is said at its beginning."""
     missing = ["2:1: format is missing", "2:1: input is missing", "2:1: net is missing"]

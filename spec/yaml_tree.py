@@ -49,6 +49,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 _UNSAFE_VALUE = re.compile("[\x00\ud800-\udfff]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
+_COLON = re.compile("[ \t]*:")
 _CONFLICT = re.compile(r"^(?:<{7,}|\|{7,}|>{7,})(?: |\r?$)|^={7,}\r?$", re.MULTILINE)
 
 
@@ -185,8 +186,17 @@ class _Builder:
                 first = keys[name].line + 1
                 raise _refuse(next_event, f"the key {shown(name)} is here twice, first in line {first}")
             keys[name] = key
-            values[name] = self._node(next(self._events), depth)
+            values[name] = self._placed(key, self._node(next(self._events), depth))
         return Mapping(*_span(event, next_event, list(values.values())), keys, values, bool(event.flow_style))
+
+    def _placed(self, key: Scalar, value: Tree) -> Tree:
+        """Nothing stands right behind its key's colon; ruamel puts it behind all comments that follow."""
+        if not isinstance(value, Scalar) or value.style or value.start < value.end:
+            return value
+        colon = _COLON.match(self._text, key.end)
+        at = colon.end() if colon else key.end
+        lines, column = position(self._text[key.start : at], at - key.start)
+        return Scalar(at, at, key.line + lines, column + (0 if lines else key.column), value.value, "")
 
     def _key(self, event: Any, depth: int) -> tuple[Scalar, str]:
         key = self._node(event, depth)

@@ -244,6 +244,17 @@ def test_the_state_goes_where_none_is_wanted_and_stays_where_nothing_is_said() -
     )
 
 
+def test_an_empty_value_is_filled_in_its_own_line() -> None:
+    """`state:` without a value, with remarks in its line and below, before another key."""
+    head = "format: 1\nname: x\n"
+    tail = "input: [2]\nnet: [{name: a, op: dense, width: 2}]\n"
+    state = "s" + "1" * 16
+    for remarks in ("", "   # why", "   # why\n# more\n\n  # and more"):
+        document = parse_document(f"{head}state:{remarks}\n{tail}".encode())
+        written = rewrite(document, document.architecture, state=state).decode()
+        assert f"{head}state: {state}{remarks}\n{tail}" == written
+
+
 def test_old_macintosh_line_ends_survive() -> None:
     """A carriage return alone ends a line too."""
     document = parse_document(SPEC.replace("\n", "\r").encode())

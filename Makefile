@@ -59,7 +59,7 @@ format: $(READY) ## sort imports and format
 laws: $(READY) ## the property tests with many more examples, in a new random order each time
 	HYPOTHESIS_PROFILE=laws $(PYTEST) -m hypothesis $(ARGS)
 
-crash: $(READY) ## kill a step at each of its writes in turn, continue it; needs strace
+crash: $(READY) ## long campaigns: a step killed at each write, damaged and malformed files; needs strace
 	$(PYTEST) -m crash $(ARGS)
 
 bench: $(READY) ## the short forms of the benchmarks

@@ -14,7 +14,6 @@ from nhnas.edits_file import EditsFile
 from nhnas.hand_edits import hand_edits
 from nhnas.report import Report
 from nhnas.spec.apply import apply
-from nhnas.spec.canonical import from_canonical
 from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError
 from nhnas.spec.rewrite import rewrite
@@ -46,8 +45,7 @@ def _save(work: Work) -> Saved:
 
 def _pending(document: Document, spec: Path) -> bool:
     info = load_info(store_folder(spec), document.state or "")
-    before = from_canonical(info.state["architecture"])
-    return bool(hand_edits(document, spec, before, info.state["exact"]))
+    return bool(hand_edits(document, spec, info.state))
 
 
 def _edit_untrained(spec: Path, edits: EditsFile, options: Options) -> None:

@@ -70,7 +70,7 @@ def load_base(document: Document, spec: Path, *, fresh: bool = False, edits: Edi
         edits.check(document, snapshot.version)
         pending = edits.edits
     else:
-        pending = (*hand_edits(document, spec, before, exact), *extra)
+        pending = (*hand_edits(document, spec, snapshot.state), *extra)
     arch = apply(before, pending)
     if pending:
         after = carried(before, pending, weights, moments, seed=seed, parent=snapshot.id)

@@ -91,7 +91,7 @@ def _stores(places: Sequence[Path], only_these: bool) -> dict[Path, list[Path]]:
 
 
 def _stores_of(place: Path) -> list[tuple[Path, Path]]:
-    if not place.exists():
+    if not os.path.exists(place):  # unlike Path.exists no error for a name that is too long
         raise InputError(f"{one_line(place)}: no such file or folder")
     folder = place.parent if place.name == STORE else place
     if folder.is_file():

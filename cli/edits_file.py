@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def edits_yaml(edits: Sequence[Edit], plan: dict[str, Any] | None = None) -> str
 def read_edits(path: Path) -> EditsFile:
     """The inverse of `edits_yaml`; raises InputError with a line an error."""
     file = shown(path, 300)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file no error for a name that is too long
         raise InputError(
             f"{file}: no such file of edits; `nhnas diff --yaml` or `nhnas plan --yaml` write one"
         )

@@ -6,25 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nhnas.spec.canonical import bare, same_architecture
+from nhnas.spec.canonical import bare, from_canonical, same_architecture
 from nhnas.spec.diff import diff
 from nhnas.spec.document import Document
 from nhnas.spec.edits import Edit
 from nhnas.spec.errors import InputError
-from nhnas.spec.model import Architecture
 from nhnas.spec.renames import renames, unknown_sources
 from nhnas.spec.shown import shown
 from nhnas.spec.turnover import LeastImportant
 
 
-def hand_edits(
-    document: Document, spec: Path, before: Architecture, exact: Mapping[str, Any]
-) -> tuple[Edit, ...]:
-    """Edits from `before`, the snapshot's architecture, to the document's.
+def hand_edits(document: Document, spec: Path, state: Mapping[str, Any]) -> tuple[Edit, ...]:
+    """Edits from the architecture of a snapshot, whose `state` this is, to the document's.
 
     Where a site shrank, unmeasured newcomers go first, then the least important neurons by the last
-    measurement, which `exact` holds. Raises InputError where `renamed_from` names no layer that there was.
+    measurement. Raises InputError where `renamed_from` names no layer that there was.
     """
+    before = from_canonical(state["architecture"])
     if unknown := unknown_sources(before, document.architecture):
         names = ", ".join(shown(layer.name) for layer in before.net)
         raise InputError(
@@ -35,7 +33,7 @@ def hand_edits(
     if not renamed and same_architecture(before, document.architecture):
         return ()
     wanted = bare(document.architecture)  # a snapshot has no notes: they are no edit
-    turnover = LeastImportant(_renamed(exact.get("importance", {}), renamed))
+    turnover = LeastImportant(_renamed(state["exact"].get("importance", {}), renamed))
     return diff(before, wanted, turnover, renamed)
 
 

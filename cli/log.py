@@ -12,7 +12,6 @@ from nhnas.compiler.family import Family, load_family, relatives
 from nhnas.compiler.history import Info, lineage, load_info
 from nhnas.compiler.place import store_folder
 from nhnas.git_read import named_states
-from nhnas.spec.canonical import from_canonical, same_architecture
 from nhnas.spec.document import read_document
 from nhnas.spec.edits import edit_to_dict
 from nhnas.spec.errors import InputError
@@ -105,17 +104,14 @@ def pending(spec: Path) -> str:
     document = read_document(spec)
     if document.state is None:
         return ""
-    state = load_info(store_folder(spec), document.state).state
-    before = from_canonical(state["architecture"])
-    if same_architecture(before, document.architecture):
-        return ""
     from nhnas.hand_edits import hand_edits
 
+    state = load_info(store_folder(spec), document.state).state
     try:
-        edits = hand_edits(document, spec, before, state["exact"])
+        edits = hand_edits(document, spec, state)
     except InputError as error:
         return str(error)
-    return edits_text([edit_to_dict(edit) for edit in edits])
+    return edits_text([edit_to_dict(edit) for edit in edits]) if edits else ""
 
 
 def measure_text(test: dict[str, float]) -> str:

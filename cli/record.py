@@ -10,7 +10,7 @@ from typing import Any
 from nhnas.compiler.history import Info, lineage
 from nhnas.compiler.place import snapshot_folder
 from nhnas.hand_edits import hand_edits
-from nhnas.spec.canonical import bare, from_canonical
+from nhnas.spec.canonical import bare
 from nhnas.spec.document import Document
 from nhnas.spec.edits import Edit, Rename, edit_from_dict, invert
 from nhnas.spec.errors import InputError
@@ -79,9 +79,7 @@ def _pending(document: Document, versions: Sequence[Info]) -> tuple[Edit, ...]:
     """What a person changed since the last version."""
     if not versions:
         return ()
-    state = versions[-1].state
-    before = from_canonical(state["architecture"])
-    return hand_edits(document, document.path or Path("spec"), before, state["exact"])
+    return hand_edits(document, document.path or Path("spec"), versions[-1].state)
 
 
 def _renamed(old: Document, edits: Sequence[Edit]) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 from nhnas.compiler.history import load_info
 from nhnas.compiler.place import is_id, store_folder
+from nhnas.git_read import run_git
 from nhnas.spec.document import Document, parse_document, read_document
 from nhnas.spec.errors import InputError
 from nhnas.spec.shown import shown
@@ -37,16 +37,10 @@ def _committed(blob: str, folder: Path, source: str) -> bytes:
     """The bytes of `REVISION:path`, without any filter or driver."""
     if blob.startswith("-"):
         raise InputError(f"{shown(source, 200)}: neither a file nor a git revision")
-    command = ["git", "-C", str(folder), "cat-file", "blob", blob]
     try:
-        done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    except OSError as error:
-        reason = f"no such file, and git cannot be run ({error.strerror})"
-        raise InputError(f"{shown(source, 200)}: {reason}") from None
-    if done.returncode:
-        reason = shown(done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: "), 300)
-        raise InputError(f"{shown(source, 200)}: neither a file nor a git revision: {reason}")
-    return done.stdout
+        return run_git(folder, "cat-file", "blob", blob)
+    except InputError as error:
+        raise InputError(f"{shown(source, 200)}: neither a file nor a git revision: {error}") from None
 
 
 def read_pair(old: str, new: str) -> tuple[Document, Document, Path]:

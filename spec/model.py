@@ -164,7 +164,6 @@ class Dropout(_Named):
     p: Probability
 
 
-NodeLayer = Conv | Dense
 Layer = Annotated[
     Conv | Dense | Activation | MaxPool | AvgPool | GlobalAvgPool | Flatten | Dropout,
     Field(discriminator="op"),

@@ -84,10 +84,7 @@ class Editor:
         inserts = []
         for key in sorted(added, key=rank):
             before = [n for n, name in enumerate(names) if name not in gone and rank(name) < rank(key)]
-            lines = (
-                (flow_entry(key, added[key], _quotes(node)),) if node.flow else self._block(key, added[key])
-            )
-            inserts.append(Insert(before[-1] if before else None, lines))
+            inserts.append(Insert(before[-1] if before else None, self._lines(node, key, added[key])))
         if node.flow:
             yield from flow_edits(self.source, entries, inserts, node.start + 1)
         elif len(gone) < len(names):

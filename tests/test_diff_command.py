@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from nhnas.spec.edits import edit_from_dict
 from nhnas.spec.moves import origins
 from tests import tiny
 from tests.here import Here
+from tests.repository import git
 
 OLD = """\
 format: 1
@@ -91,15 +91,6 @@ def here(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.
     (tmp_path / "new.yaml").write_text(NEW)
     monkeypatch.chdir(tmp_path)
     return Here(capfd)
-
-
-def git(folder: Path, *words: str) -> None:
-    """The real git, without anybody's configuration."""
-    who = {f"GIT_{role}_{what}": "x@y" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    settings = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, **who}
-    subprocess.run(
-        ["git", *words], cwd=folder, check=True, capture_output=True, env={**os.environ, **settings}
-    )
 
 
 def text_of(old: str, new: str, **options: Any) -> str:

@@ -383,7 +383,10 @@ def test_edits_that_are_none_are_one_line(text: str, message: str, here: Here, s
     assert message in err
     assert before == tiny.outcome(spec)
     assert 2 == here("plan", "spec.yaml", "edits.txt")[0]
-    assert "no such file of edits" in here("apply", "spec.yaml", "nope")[2]
+    for missing in ("nope", "n" * 300):
+        code, _, err = here("apply", "spec.yaml", missing)
+        assert (2, True) == (code, "no such file of edits" in err)
+        assert 2 == here("gc", missing)[0]
 
 
 def test_apply_waits_its_turn(spec: Path) -> None:

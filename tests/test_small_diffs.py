@@ -20,6 +20,13 @@ from tests.test_rewrite import root_of
 STATES = ("s" + "0" * 16, "s" + "1" * 16)
 
 
+def written_down(seed: int, **more: object) -> tuple[Random, Architecture, bytes]:
+    """A random architecture, as somebody may have written it."""
+    rng = Random(seed)
+    arch, pen = random_architecture(rng), Pen(rng)
+    return rng, arch, pen.spec(spelled_out(rng, root_of(arch, **more)))
+
+
 def resized(rng: Random, arch: Architecture) -> list[Edit]:
     """Some sites larger, some smaller, as a step leaves them."""
     edits: list[Edit] = []
@@ -45,9 +52,7 @@ def test_a_resized_site_is_one_number_replaced(block: int) -> None:
     """Nothing but that number, `version` and `state` differs, wherever comments and blanks stand."""
     changes = 0
     for seed in range(50 * block, 50 * block + 50):
-        rng = Random(seed)
-        arch, pen = random_architecture(rng), Pen(rng)
-        text = pen.spec(spelled_out(rng, root_of(arch, version=3, state=STATES[0])))
+        rng, arch, text = written_down(seed, version=3, state=STATES[0])
         edits = resized(rng, arch)
         written = rewrite(parse_document(text), apply(arch, edits), version=4, state=STATES[1])
         before, after = numbers(text.decode()), numbers(written.decode())
@@ -63,9 +68,7 @@ def test_a_promotion_takes_no_line_away(block: int) -> None:
     """Lines come, or the line of a node in braces grows; all others stay as they are, in their order."""
     grown = 0
     for seed in range(50 * block, 50 * block + 50):
-        rng = Random(seed)
-        arch, pen = random_architecture(rng), Pen(rng)
-        text = pen.spec(spelled_out(rng, root_of(arch)))
+        rng, arch, text = written_down(seed)
         plain = [node.path for node in nodes(arch) if node.residual is None and node.path.count(".") < 3]
         edit = Promote(path=rng.choice(plain), residual=Residual(hidden=0)) if plain else None
         if edit is None or not fits(arch, edit):
@@ -86,9 +89,7 @@ def test_a_renamed_layer_changes_its_name_alone(block: int) -> None:
     """Its comments and everything in it stay."""
     renamed = 0
     for seed in range(50 * block, 50 * block + 50):
-        rng = Random(seed)
-        arch, pen = random_architecture(rng), Pen(rng)
-        text = pen.spec(spelled_out(rng, root_of(arch)))
+        rng, arch, text = written_down(seed)
         edit = Rename(old=rng.choice(arch.net).name, new="quite_another")
         old, new = (
             text.decode().splitlines(),

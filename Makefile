@@ -59,7 +59,7 @@ format: $(READY) ## sort imports and format
 laws: $(READY) ## the property tests with many more examples, in a new random order each time
 	HYPOTHESIS_PROFILE=laws $(PYTEST) -m hypothesis $(ARGS)
 
-crash: $(READY) ## long campaigns: a step killed at each write, damaged and malformed files; needs strace
+crash: $(READY) ## the campaign: kills, signals, failing calls, full disks, damage, with its counts; needs strace
 	$(PYTEST) -m crash $(ARGS)
 
 bench: $(READY) ## the short forms of the benchmarks

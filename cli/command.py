@@ -14,7 +14,6 @@ from nhnas.compiler.lock import hold
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import Slot, clear_slot, read_slot, write_slot
 from nhnas.edits_file import EditsFile
-from nhnas.interrupt import stop_requests
 from nhnas.opening import begin, resume
 from nhnas.reached import current_version
 from nhnas.report import Report, Silent
@@ -108,9 +107,9 @@ def train_under_lock(
 ) -> list[Saved]:
     """Hold the spec, and work until the goal's version is there; `edits` come first, on top of the file."""
     store, key = store_folder(spec), spec_key(spec)
-    with hold(store, key, options.wait, f"nhnas {request.command}"), stop_requests() as stop:
+    with hold(store, key, options.wait, f"nhnas {request.command}"):
         context = Context(
-            spec, report or Silent(), stop, options.allow_import, options.fresh, options.probe_samples
+            spec, report or Silent(), options.allow_import, options.fresh, options.probe_samples
         )
         sweep(spec.resolve().parent)
         if options.discard:

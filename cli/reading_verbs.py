@@ -76,4 +76,4 @@ def _context(spec: Path, fresh: bool, allow_import: bool) -> Context:
     from nhnas.report import Silent
     from nhnas.work import Context
 
-    return Context(spec, Silent(), lambda: 0, allow_import, fresh)
+    return Context(spec, Silent(), allow_import, fresh)

@@ -14,6 +14,7 @@ from nhnas.base import carry_sites
 from nhnas.compiler.build import build, carried
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import write_slot
+from nhnas.interrupt import stop_requests
 from nhnas.report import Report
 from nhnas.spec.canonical import canonical
 from nhnas.spec.config import Search, Train
@@ -39,7 +40,6 @@ class Context:
 
     spec: Path
     report: Report
-    stop: Any
     allow_import: bool = False
     fresh: bool = False
     probe_samples: int = PROBE_SAMPLES
@@ -149,10 +149,11 @@ class Work:
         def due() -> bool:
             return time.monotonic() - last > SAVE_SECONDS
 
-        hooks = Hooks(epoch=note, save=save, due=due, stop=self.context.stop, batch=report.batch)
         if self.saved is None:
             self.save(phase)
-        run_phase(self.engine, phase, self.progress, hooks)
+        with stop_requests() as stop:
+            hooks = Hooks(epoch=note, save=save, due=due, stop=stop, batch=report.batch)
+            run_phase(self.engine, phase, self.progress, hooks)
         self.progress.next_phase()
         self.saved = None
 

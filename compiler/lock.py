@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from nhnas.compiler.place import create_store, lock_file, slot_folder, snapshots
 from nhnas.spec.errors import BusyError
 
 _held: set[int] = set()
+_SIGNING = 0.5
+"""Seconds that a holder is given to sign; it takes microseconds where the machine is not busy."""
 
 
 def _drop_in_child() -> None:
@@ -66,7 +69,27 @@ def _sign(descriptor: int, command: str) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    lines = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").splitlines()
-    if len(lines) != 3 or not lines[0].isdecimal():
-        return "another process"  # which has not signed yet
+    """Who signed; what names nobody, or one who is gone, is read again: the holder is about to sign."""
+    end = time.monotonic() + _SIGNING
+    while True:
+        lines = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").splitlines()
+        is_signed = len(lines) == 3 and lines[0].isdecimal()
+        if (is_signed and not _is_gone(int(lines[0]), lines[1])) or time.monotonic() > end:
+            break
+        time.sleep(0.005)
+    if not is_signed:
+        return "another process"
     return f"process {lines[0]} ({one_line(lines[2])}) on {one_line(lines[1])}"
+
+
+def _is_gone(process: int, host: str) -> bool:
+    """Whether it surely runs no more; nothing is known of other hosts."""
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False

@@ -172,3 +172,31 @@ def test_key_is_a_file_name(tmp_path: Path, name: str) -> None:
     """A lock cannot be put anywhere but into the store."""
     with pytest.raises(ValueError, match="is no file name"):
         hold(tmp_path, name).__enter__()
+
+
+def test_a_signature_of_the_dead_is_read_again(tmp_path: Path) -> None:
+    """Between two holders the file names the first; who comes then is told of the second, once it signed."""
+    with holder(tmp_path) as dead:
+        dead.kill()
+        dead.wait()
+    lock = tmp_path / "spec.yaml.lock"
+    old = lock.read_bytes()
+    with hold(tmp_path, "spec.yaml"):
+        new = lock.read_bytes()
+        lock.write_bytes(old)
+        timer = threading.Timer(0.05, lock.write_bytes, (new,))
+        timer.start()
+        with pytest.raises(BusyError, match=f"process {os.getpid()} "), hold(tmp_path, "spec.yaml"):
+            pass
+        timer.join()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"1\n", b"x\ny\nz\n", b"9" * 30 + b"\nhost\nnhnas\n", b"\xff\n" * 3]
+)
+def test_a_lock_that_nobody_signed_is_somebodys(content: bytes, tmp_path: Path) -> None:
+    """Whatever the file holds, the second one is refused."""
+    with hold(tmp_path, "spec.yaml"):
+        (tmp_path / "spec.yaml.lock").write_bytes(content)
+        with pytest.raises(BusyError, match="is held by "), hold(tmp_path, "spec.yaml"):
+            pass

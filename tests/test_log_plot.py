@@ -47,7 +47,7 @@ def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def context(spec: Path, fresh: bool = False) -> Context:
     """What the reading commands are given."""
-    return Context(spec, Silent(), lambda: 0, fresh=fresh)
+    return Context(spec, Silent(), fresh=fresh)
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import signal
 import subprocess
@@ -15,17 +14,6 @@ pytestmark = pytest.mark.system
 
 WRITE = "import sys; from pathlib import Path; from nhnas.compiler.files import write_file; \
 write_file(Path(sys.argv[1]), b'new')"
-SPEC = """\
-format: 1
-name: tiny
-input: [2]
-net:
-  - {name: block, op: dense, width: 4, residual: {hidden: 2}}
-  - {name: head, op: dense, width: 2}
-data: {dataset: spirals}
-train: {deterministic: true}
-search: {add: 4, min_epochs: 1, max_epochs: 1, fade_epochs: 1, settle_epochs: 1}
-"""
 CALL = re.compile(r"(?P<name>fsync|fdatasync|rename\w*)\((?P<arguments>.*)\)\s+= 0")
 DESCRIPTOR = re.compile(r"\d+<([^>]*)>")
 QUOTED = re.compile(r'"([^"]*)"')
@@ -81,33 +69,3 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing_behind(call: str, tmp
     assert 1 == done.returncode
     assert "StorageError" in done.stderr
     assert [("spec.yaml", b"old")] == [(path.name, path.read_bytes()) for path in tmp_path.iterdir()]
-
-
-def step(folder: Path, *prefix: str) -> int:
-    """Run `nhnas step` in `folder`, behind `prefix`, and return its exit status."""
-    command = [*prefix, sys.executable, "-m", "nhnas", "step", "spec.yaml"]
-    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
-
-
-@pytest.mark.crash
-@pytest.mark.parametrize("call", ["fsync", "rename"])
-def test_a_step_killed_anywhere_is_continued_to_the_same_snapshot(call: str, tmp_path: Path) -> None:
-    """Killed at its first, second, … last write, the same command again ends as if never interrupted."""
-
-    def fresh(name: str) -> Path:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "spec.yaml").write_text(SPEC)
-        return tmp_path / name
-
-    reference = fresh("reference")
-    assert step(reference) == 0
-    for when in itertools.count(1):
-        folder = fresh(f"killed-{when}")
-        strace = ("strace", "-f", "-o", "report", "-e", f"inject={call}:signal=KILL:when={when}")
-        status = step(folder, *strace)
-        if status == 0:  # fewer calls than that: every one had its turn
-            break
-        assert -signal.SIGKILL == status
-        assert step(folder) == 0
-        assert (reference / "spec.yaml").read_bytes() == (folder / "spec.yaml").read_bytes()
-    assert when > 3

@@ -8,13 +8,16 @@ Torch refuses module names such as `train` and dots in any, so modules are not n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from nhnas.compiler.fused_leaves import FusedLeaves
+from nhnas.compiler.leaf import Leaf
 from nhnas.spec.model import (
     Act,
     Activation,
@@ -29,7 +32,6 @@ from nhnas.spec.model import (
     MaxPool,
 )
 from nhnas.spec.structure import LayerView, NodeView, structure
-from nhnas.spec.structure import Leaf as LeafView
 
 Observer = Callable[[str, Tensor, bool], None]
 """(site, values after the activation, activation is ReLU), called in training mode."""
@@ -46,11 +48,15 @@ ACTIVATIONS: dict[Act, Callable[[Tensor], Tensor]] = {
 
 @dataclass
 class Probe:
-    """Who looks at the neurons of which sites, and at shortcuts; shared by all modules of a network."""
+    """Who looks at the neurons of which sites, and at shortcuts; shared by all modules of a network.
+
+    `fused`: in training, leaves that read the same input run as one.
+    """
 
     observer: Observer | None = None
     sites: frozenset[str] = field(default_factory=frozenset)
     comparer: Comparer | None = None
+    fused: bool = False
 
     def see(self, site: str, values: Tensor, act: Act | None) -> None:
         """Show one site's values to the observer, if it wants them."""
@@ -58,41 +64,12 @@ class Probe:
             self.observer(site, values, act == "relu")
 
 
-class Leaf(nn.Module):
-    """One convolution or matrix with its norm: the only module that owns weights."""
-
-    def __init__(self, view: LeafView) -> None:
-        super().__init__()
-        self.path = view.path
-        self.conv = view.op == "conv"
-        self.stride = view.stride
-        self.padding = (view.kernel - 1) // 2
-        self.weight = nn.Parameter(torch.empty(view.weight_shape))
-        kind = nn.BatchNorm2d if self.conv else nn.BatchNorm1d
-        self.norm = kind(view.writes.neurons) if view.norm == "batch" else None
-
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """[B, I, …] → [B, O, …]; `bias` [O] is added before the norm's place, so only without norm."""
-        if self.conv:
-            y = F.conv2d(x, self.weight, bias, self.stride, self.padding)
-        else:
-            y = F.linear(x, self.weight, bias)
-        return y if self.norm is None else self.norm(y)
-
-    def named(self) -> Iterator[tuple[str, Tensor]]:
-        """Canonical names and tensors."""
-        yield f"{self.path}.weight", self.weight
-        if self.norm is not None:
-            entries = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-            yield from ((f"{self.path}.norm.{entry}", getattr(self.norm, entry)) for entry in entries)
-
-
 class Node(nn.Module):
     """`shortcut(x) + second(act(first(x)))` (paper, section 2.1), or its leaf alone."""
 
     def __init__(self, view: NodeView, probe: Probe) -> None:
         super().__init__()
-        self.path = view.path
+        self.path, self.probe = view.path, probe
         self.identity = view.identity
         self.leaf = None if view.leaf is None else Leaf(view.leaf)
         self.bias = nn.Parameter(torch.empty(view.writes.neurons)) if view.bias else None
@@ -107,19 +84,37 @@ class Node(nn.Module):
             self.site, self.act, self.dropout = view.hidden_site, view.residual.act, view.residual.dropout
             self.maps = view.writes.map is not None
             self.first, self.second = Node(view.first, probe), Node(view.second, probe)
-            self.probe = probe
+        self.together = FusedLeaves(self._readers())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, I, …] → [B, O, …]."""
-        into_leaf = self.bias if self.leaf is not None and self.leaf.norm is None else None
-        y = self.leaf(x, into_leaf) if self.leaf is not None else (x if self.identity else None)
+    def _readers(self) -> Iterator[Any]:
+        """The nodes from here on, this one included, whose leaves read what this node reads."""
+        if self.leaf is not None:
+            yield self
         if self.first is not None:
-            y = self._sum(y, self._residual(x))
+            yield from self.first._readers()
+
+    @property
+    def leaf_bias(self) -> Tensor | None:
+        """The bias where the leaf adds it itself: it has no norm."""
+        return self.bias if self.leaf is not None and self.leaf.norm is None else None
+
+    def forward(self, x: Tensor, ready: Mapping[Leaf, Tensor] | None = None) -> Tensor:
+        """[B, I, …] → [B, O, …]; `ready`: outputs of the leaves that read x, where they are known already."""
+        if ready is None and self.training and self.probe.fused:
+            ready = self.together(x)
+        y = self._shortcut(x, ready)
+        if self.first is not None:
+            y = self._sum(y, self._residual(x, ready))
         if y is None:
             raise RuntimeError(f"{self.path} has neither a shortcut nor neurons")
-        if self.bias is not None and into_leaf is None:
+        if self.bias is not None and self.leaf_bias is None:
             y = y + (self.bias.view(-1, 1, 1) if y.dim() == 4 else self.bias)
         return y
+
+    def _shortcut(self, x: Tensor, ready: Mapping[Leaf, Tensor] | None) -> Tensor | None:
+        if self.leaf is None:
+            return x if self.identity else None
+        return self.leaf(x, self.leaf_bias) if ready is None else ready[self.leaf]
 
     def _sum(self, shortcut: Tensor | None, branch: Tensor) -> Tensor:
         if shortcut is None:
@@ -129,8 +124,8 @@ class Node(nn.Module):
             self.probe.comparer(self.path, shortcut, y)
         return y
 
-    def _residual(self, x: Tensor) -> Tensor:
-        hidden = ACTIVATIONS[self.act](self.first(x))  # type: ignore[misc]
+    def _residual(self, x: Tensor, ready: Mapping[Leaf, Tensor] | None) -> Tensor:
+        hidden = ACTIVATIONS[self.act](self.first(x, ready))  # type: ignore[misc]
         if self.training:
             self.probe.see(self.site, hidden, self.act)
         if self.dropout and self.training:
@@ -223,6 +218,11 @@ class Network(nn.Module):
         """Parameters and running statistics by canonical name, in file order."""
         tops = (layer.node for layer in self.layers if isinstance(layer, ChainNode))
         return dict(pair for top in tops for pair in top.named())
+
+    def fuse(self, fused: bool) -> Network:
+        """Say whether, in training, leaves that read the same input run as one; returns itself."""
+        self.probe.fused = fused
+        return self
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Parameters by canonical name."""

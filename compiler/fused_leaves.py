@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from nhnas.compiler.leaf import Leaf
+from nhnas.compiler.rows_norm import rows_norm, suits
 
 
 class Owner(Protocol):
@@ -47,16 +48,19 @@ class FusedLeaves:
 
 
 def _outputs(group: Sequence[Owner], x: Tensor) -> Iterable[tuple[Leaf, Tensor]]:
-    leaves, biases = [owner.leaf for owner in group], [owner.leaf_bias for owner in group]
-    if len(group) == 1:
-        return [(leaves[0], leaves[0](x, biases[0]))]
-    own = [bias for bias in biases if bias is not None]
-    weight = torch.cat([leaf.weight for leaf in leaves])
-    y = leaves[0].apply_weight(x, weight, torch.cat(own) if own else None)
+    leaves = [owner.leaf for owner in group]
+    biases = [owner.leaf_bias for owner in group if owner.leaf_bias is not None]
+    y = leaves[0].apply_weight(
+        x, _joined([leaf.weight for leaf in leaves]), _joined(biases) if biases else None
+    )
     norms = [leaf.norm for leaf in leaves if leaf.norm is not None]
     if norms:
         y = _normalised(y, norms)
     return zip(leaves, torch.split(y, [leaf.weight.shape[0] for leaf in leaves], 1), strict=True)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _kind(owner: Owner) -> tuple[bool, int, int, bool, bool]:
@@ -68,14 +72,27 @@ def _kind(owner: Owner) -> tuple[bool, int, int, bool, bool]:
 def _normalised(y: Tensor, norms: Sequence[nn.BatchNorm1d | nn.BatchNorm2d]) -> Tensor:
     """All norms over y [B, S, …] at once; the statistics of each move as if it had run alone."""
     first, sizes = norms[0], [norm.num_features for norm in norms]
-    statistics = [[_buffers(norm)[at] for norm in norms] for at in range(3)]
-    means, variances = torch.cat(statistics[0]), torch.cat(statistics[1])
-    weight, bias = torch.cat([norm.weight for norm in norms]), torch.cat([norm.bias for norm in norms])
-    y = F.batch_norm(y, means, variances, weight, bias, True, first.momentum or 0.0, first.eps)
+    means, variances, counters = ([_buffers(norm)[at] for norm in norms] for at in range(3))
+    weight, bias = _joined([norm.weight for norm in norms]), _joined([norm.bias for norm in norms])
+    rate = first.momentum or 0.0
+    if suits(y):
+        y, mean, variance = rows_norm(y, weight, bias, first.eps)
+        pixels = y.numel() // y.shape[1]
+        moved = [mean, variance * (pixels / (pixels - 1))]
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                [*means, *variances], [part for whole in moved for part in torch.split(whole, sizes)], rate
+            )
+    else:
+        moved = [_joined(means), _joined(variances)]
+        y = F.batch_norm(y, moved[0], moved[1], weight, bias, True, rate, first.eps)
+        if len(norms) > 1:
+            with torch.no_grad():
+                torch._foreach_copy_(
+                    [*means, *variances], [part for whole in moved for part in torch.split(whole, sizes)]
+                )
     with torch.no_grad():
-        moved = [part for whole in (means, variances) for part in torch.split(whole, sizes)]
-        torch._foreach_copy_([*statistics[0], *statistics[1]], moved)
-        torch._foreach_add_(statistics[2], 1)
+        torch._foreach_add_(counters, 1)
     return y
 
 

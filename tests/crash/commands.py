@@ -114,9 +114,9 @@ class Server:
         }
         return Command(self, self.ask(request), out, err, batches)
 
-    def run(self, folder: Path, words: Sequence[str], **options: Any) -> Done:
+    def run(self, folder: Path, words: Sequence[str], seconds: float = PATIENCE, **options: Any) -> Done:
         """Start it and wait for its end."""
-        return self.start(folder, words, **options).wait()
+        return self.start(folder, words, **options).wait(seconds)
 
     def signalled(
         self, folder: Path, words: Sequence[str], delay: float, number: signal.Signals = signal.SIGKILL

@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 
 from tests import tiny
-from tests.crash.commands import Command, Done, Server, left_overs, soon
+from tests.crash.commands import PATIENCE, Command, Done, Server, left_overs, soon
 from tests.crash.table import COUNTS, counted, often
 
 FLAT = tiny.DENSE.replace("add: 8", "add: 4, add_fraction: 0, add_to_remove: 1.0")
@@ -54,7 +54,7 @@ def test_a_run_killed_again_and_again(steps: int, server: Server, tmp_path: Path
     whole, spec = tiny.make(tmp_path / "whole", FLAT), tiny.make(tmp_path / "killed", FLAT)
     words, folder = ("run", "spec.yaml", "--to", str(steps)), spec.parent
     begin = time.monotonic()
-    assert 0 == server.run(whole.parent, words).code
+    assert 0 == server.run(whole.parent, words, seconds=10 * PATIENCE).code
     step = (time.monotonic() - begin) / steps
     moments, kills, collections = random.Random(8), 0, 0
     while True:

@@ -50,9 +50,7 @@ class _RowsNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         k = _together(x)
-        zeros = weight.new_zeros(
-            k * x.shape[1]
-        )  # given them, torch answers in their precision, not in that of x
+        zeros = weight.new_zeros(k * x.shape[1])  # torch answers in their precision, not in that of x
         moments = torch.batch_norm_update_stats(_wide(x, k), zeros, zeros, 0.0)
         means, variances = (part.view(k, -1) for part in moments)
         mean = means.mean(0)
@@ -68,7 +66,7 @@ class _RowsNorm(torch.autograd.Function):
         x, weight, mean, variance = ctx.saved_tensors
         k, pixels = _together(x), x.numel() // x.shape[1]
         wide = _wide(gradient.contiguous(memory_format=torch.channels_last), k)
-        per = [part.repeat(k) for part in (weight, mean, variance)]
+        per = _repeated(k, weight, mean, variance)
         of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             wide, _wide(x, k), *per, None, None, False, ctx.eps, [True, True, True]
         )
@@ -82,8 +80,14 @@ def _scaled(
     wide: Tensor, k: int, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float
 ) -> Tensor:
     """weight·(wide - mean)/√(variance + eps) + bias, all of [C], over `k` pixels at once."""
-    weights, biases, means, variances = (part.repeat(k) for part in (weight, bias, mean, variance))
+    weights, biases, means, variances = _repeated(k, weight, bias, mean, variance)
     return torch.native_batch_norm(wide, weights, biases, means, variances, False, 0.0, eps)[0]
+
+
+def _repeated(k: int, *parts: Tensor) -> tuple[Tensor, ...]:
+    """[C] each to [k·C] each, together: a call costs as much as the few numbers that it copies."""
+    spread = torch.stack(parts).unsqueeze(1).expand(-1, k, -1)
+    return spread.reshape(len(parts), -1).contiguous().unbind()  # of one channel, `reshape` makes a view
 
 
 def _together(x: Tensor) -> int:

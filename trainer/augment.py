@@ -40,14 +40,14 @@ def augment(
     return images
 
 
-def check_augment(names: Sequence[str], inputs: Tensor) -> None:
-    """Raises InputError for an unknown name and for augmentations of anything but images."""
+def check_augment(names: Sequence[str], shape: Sequence[int]) -> None:
+    """Raises InputError for an unknown name and for augmentations of samples that are no images [C, H, W]."""
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
         raise InputError(f"data.augment: unknown {', '.join(unknown)}; known are {', '.join(AUGMENTATIONS)}")
-    if names and inputs.ndim != 4:
+    if names and len(shape) != 3:
         raise InputError(
-            f"data.augment: [{', '.join(names)}] needs images; this data set has {inputs.shape[1]} features "
+            f"data.augment: [{', '.join(names)}] needs images; this data set has {shape[0]} features "
             "a sample: remove data.augment"
         )
 

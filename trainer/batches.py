@@ -18,7 +18,7 @@ from torch import Tensor
 from nhnas.spec.errors import InputError
 from nhnas.trainer.augment import augment as augment_images
 from nhnas.trainer.augment import check_augment
-from nhnas.trainer.dataset import Split
+from nhnas.trainer.dataset import Samples
 from nhnas.trainer.sample_random import permutation, stream
 
 
@@ -55,7 +55,7 @@ def sample_order(n: int, *, seed: int, version: int, epoch: int) -> NDArray[np.i
 
 
 def batches(
-    split: Split,
+    split: Samples,
     *,
     batch: int,
     seed: int,
@@ -70,38 +70,31 @@ def batches(
     """The batches `start`, `start` + 1, … of an epoch, shuffled, augmented and normalised.
 
     The first `start` batches cost nothing, and those that follow are what an uninterrupted epoch would
-    have yielded. `split` may lie on the device already (`Split.to`). Raises InputError, at once, for
+    have yielded. `split` may lie on the device already (`Split.near`). Raises InputError, at once, for
     augmentations that do not fit and for fewer than two samples.
     """
-    check_augment(augment, split.inputs)
+    check_augment(augment, split.sample_shape)
     count = batch_count(len(split), batch)
     order = sample_order(len(split), seed=seed, version=version, epoch=epoch)
+    plan = np.split(order, range(batch, count * batch, batch))[start:]
     normalise = _Normalise.of(split, mean, std, device)
 
     def generate() -> Iterator[Batch]:
-        for index in range(start, count):
-            samples = order[index * batch : None if index == count - 1 else (index + 1) * batch]
-            inputs, targets, numbers = _gather(split, torch.from_numpy(samples), device)
-            inputs = augment_images(inputs, samples, augment, seed=seed, version=version, epoch=epoch)
-            yield Batch(index, normalise(inputs), targets, numbers)
+        for at, (inputs, targets) in enumerate(split.batches(plan, device)):
+            changed = augment_images(inputs, plan[at], augment, seed=seed, version=version, epoch=epoch)
+            yield Batch(start + at, normalise(changed), targets, torch.from_numpy(plan[at]))
 
     return generate()
 
 
 def ordered_batches(
-    split: Split, batch: int, mean: Tensor | None, std: Tensor | None, device: str | torch.device
+    split: Samples, batch: int, mean: Tensor | None, std: Tensor | None, device: str | torch.device
 ) -> Iterator[Batch]:
     """All samples as they lie, not augmented, the last batch of any size: for evaluation."""
     normalise = _Normalise.of(split, mean, std, device)
-    for index, samples in enumerate(torch.split(torch.arange(len(split)), batch)):
-        inputs, targets, numbers = _gather(split, samples, device)
-        yield Batch(index, normalise(inputs), targets, numbers)
-
-
-def _gather(split: Split, samples: Tensor, device: str | torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs and targets of the samples, on the device: pixels travel as single bytes."""
-    rows = samples.to(split.inputs.device)
-    return split.inputs[rows].to(device), split.targets[rows].to(device), samples
+    plan = np.split(np.arange(len(split)), range(batch, len(split), batch))
+    for index, (inputs, targets) in enumerate(split.batches(plan, device)):
+        yield Batch(index, normalise(inputs), targets, torch.from_numpy(plan[index]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +106,10 @@ class _Normalise:
 
     @classmethod
     def of(
-        cls, split: Split, mean: Tensor | None, std: Tensor | None, device: str | torch.device
+        cls, split: Samples, mean: Tensor | None, std: Tensor | None, device: str | torch.device
     ) -> _Normalise:
-        shape = (1, -1) + (1,) * (split.inputs.ndim - 2)
-        unit = 255.0 if split.inputs.dtype == torch.uint8 else 1.0
+        shape = (1, -1) + (1,) * (len(split.sample_shape) - 1)
+        unit = 255.0 if split.dtype == torch.uint8 else 1.0
         mean = torch.zeros(1) if mean is None else mean.to("cpu", torch.float64)
         std = torch.ones(1) if std is None else std.to("cpu", torch.float64)
         scale, offset = 1 / (std * unit), mean / std

@@ -1,4 +1,4 @@
-"""Samples in memory: what every source of data returns and every loop reads.
+"""Data sets: training, validation and test samples that fit each other.
 
 Shapes: N samples, C channels, H and W pixels, F features, T regression targets.
 """
@@ -8,10 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nhnas.spec.errors import InputError
+from nhnas.trainer.samples import Samples, Split
+
+__all__ = ["Dataset", "Samples", "Split", "moments", "pixel_moments", "with_moments"]
 
 _INPUT_KINDS = {
     (torch.uint8, 4): "uint8 [N,C,H,W]",
@@ -19,29 +24,6 @@ _INPUT_KINDS = {
     (torch.float32, 4): "float32 [N,C,H,W]",
 }
 _TARGET_KINDS = {(torch.int64, 1): "int64 [N] classes", (torch.float32, 2): "float32 [N,T] values"}
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Samples of one kind (training, validation, test).
-
-    `inputs`: uint8 [N, C, H, W] pixels, float32 [N, F] features, or float32 [N, C, H, W] maps taken as
-    they are. `targets`: int64 [N] classes or float32 [N, T] values.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-
-    def __len__(self) -> int:
-        return self.inputs.shape[0]
-
-    def to(self, device: str | torch.device) -> Split:
-        """The same samples in the memory of `device`."""
-        return Split(self.inputs.to(device), self.targets.to(device))
-
-    def take(self, positions: Tensor) -> Split:
-        """The samples at `positions` (int64), in that order."""
-        return Split(self.inputs[positions], self.targets[positions])
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +35,9 @@ class Dataset:
     """
 
     name: str
-    train: Split
-    test: Split
-    val: Split | None = None
+    train: Samples
+    test: Samples
+    val: Samples | None = None
     classes: tuple[str, ...] | None = None
     mean: Tensor | None = None
     std: Tensor | None = None
@@ -70,7 +52,7 @@ class Dataset:
             _check_classes(self)
 
     @property
-    def splits(self) -> dict[str, Split]:
+    def splits(self) -> dict[str, Samples]:
         """The splits there are, by the names that `eval --split` uses."""
         named = {"train": self.train, "val": self.val, "test": self.test}
         return {which: split for which, split in named.items() if split is not None}
@@ -83,7 +65,7 @@ class Dataset:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample: (C, H, W) or (F,)."""
-        return tuple(self.train.inputs.shape[1:])
+        return self.train.sample_shape
 
     @property
     def outputs(self) -> int:
@@ -95,18 +77,21 @@ class Dataset:
         return 1 + max(int(split.targets.max()) for split in self.splits.values())
 
 
-def _check_split(place: str, split: Split) -> None:
+def _check_split(place: str, split: Samples) -> None:
     """Raises InputError unless dtypes, shapes and values are what `Split` promises."""
-    inputs, targets = split.inputs, split.targets
-    for what, tensor, kinds in (("inputs", inputs, _INPUT_KINDS), ("targets", targets, _TARGET_KINDS)):
-        if (tensor.dtype, tensor.ndim) not in kinds:
-            raise InputError(f"{place}: {what} are {_kind(tensor)}; expected {' or '.join(kinds.values())}")
-    if len(inputs) != len(targets):
-        raise InputError(f"{place}: {len(inputs)} inputs but {len(targets)} targets; expected as many")
-    if inputs.numel() == 0 or targets.numel() == 0:
-        raise InputError(f"{place}: inputs are {_kind(inputs)}, targets {_kind(targets)}; expected some")
-    for what, values in (("input", inputs), ("target", targets)):
-        _check_finite(f"{place}: {what}", values)
+    inputs, targets = _inputs_kind(split), _Kind.of(split.targets)
+    for what, kind, kinds in (("inputs", inputs, _INPUT_KINDS), ("targets", targets, _TARGET_KINDS)):
+        if (kind.dtype, len(kind.shape)) not in kinds:
+            raise InputError(f"{place}: {what} are {kind}; expected {' or '.join(kinds.values())}")
+    if inputs.shape[0] != targets.shape[0]:
+        raise InputError(
+            f"{place}: {inputs.shape[0]} inputs but {targets.shape[0]} targets; expected as many"
+        )
+    if 0 in inputs.shape or 0 in targets.shape:
+        raise InputError(f"{place}: inputs are {inputs}, targets {targets}; expected some")
+    if inputs.dtype.is_floating_point:
+        _check_finite(f"{place}: input", split.inputs)
+    _check_finite(f"{place}: target", split.targets)
 
 
 def _check_finite(place: str, values: Tensor) -> None:
@@ -118,12 +103,15 @@ def _check_finite(place: str, values: Tensor) -> None:
             raise InputError(f"{place} of sample {first} is NaN or infinite; remove or repair it")
 
 
-def _check_same_kind(place: str, split: Split, train: Split) -> None:
+def _check_same_kind(place: str, split: Samples, train: Samples) -> None:
     """Raises InputError unless a sample of `split` looks like one of `train`."""
-    pairs = (("inputs", split.inputs, train.inputs), ("targets", split.targets, train.targets))
+    pairs = (
+        ("inputs", _inputs_kind(split), _inputs_kind(train)),
+        ("targets", _Kind.of(split.targets), _Kind.of(train.targets)),
+    )
     for what, mine, first in pairs:
         if mine.dtype != first.dtype or mine.shape[1:] != first.shape[1:]:
-            raise InputError(f"{place}: {what} are {_kind(mine)}, those of the train split {_kind(first)}")
+            raise InputError(f"{place}: {what} are {mine}, those of the train split {first}")
 
 
 def _check_classes(dataset: Dataset) -> None:
@@ -137,33 +125,50 @@ def _check_classes(dataset: Dataset) -> None:
             )
 
 
-def _kind(tensor: Tensor) -> str:
-    """`uint8 [60000,1,28,28]`."""
-    return f"{str(tensor.dtype).removeprefix('torch.')} [{','.join(map(str, tensor.shape))}]"
+@dataclass(frozen=True)
+class _Kind:
+    """What messages call `uint8 [60000,1,28,28]`."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> _Kind:
+        return cls(tensor.dtype, tuple(tensor.shape))
+
+    def __str__(self) -> str:
+        return f"{str(self.dtype).removeprefix('torch.')} [{','.join(map(str, self.shape))}]"
+
+
+def _inputs_kind(split: Samples) -> _Kind:
+    return _Kind(split.dtype, (len(split), *split.sample_shape))
 
 
 def with_moments(dataset: Dataset) -> Dataset:
     """The data set with `mean` and `std` of its training pixels; unchanged where there are no pixels or
     the source gave its own."""
-    if dataset.train.inputs.dtype != torch.uint8 or dataset.mean is not None:
+    if dataset.train.dtype != torch.uint8 or dataset.mean is not None:
         return dataset
-    mean, std = pixel_moments(dataset.train.inputs)
+    mean, std = moments(dataset.train.histogram())
     return replace(dataset, mean=mean, std=std)
 
 
-def pixel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel of uint8 [N, C, H, W], float32 [C], brightest pixel = 1.
+def moments(histogram: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, float32 [C], brightest pixel = 1, from [C, 256].
 
-    Exact integer sums over a histogram: the same on every machine and with any number of threads. The
+    Sums of whole numbers: the same on every machine, with any number of threads, in any order. The
     deviation of a constant channel is given as 1, so that dividing by it does no harm.
     """
-    pairs = [_channel_moments(images[:, channel]) for channel in range(images.shape[1])]
-    mean, std = zip(*pairs, strict=True)
+    mean, std = zip(*(_channel_moments(counts) for counts in histogram.tolist()), strict=True)
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
 
 
-def _channel_moments(pixels: Tensor) -> tuple[float, float]:
-    counts = torch.bincount(pixels.reshape(-1), minlength=256).tolist()
+def pixel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """`moments` of uint8 [N, C, H, W]."""
+    return moments(Split(images, torch.arange(len(images))).histogram())
+
+
+def _channel_moments(counts: list[int]) -> tuple[float, float]:
     total = sum(counts)
     mean = Fraction(sum(value * count for value, count in enumerate(counts)), 255 * total)
     square = Fraction(sum(value * value * count for value, count in enumerate(counts)), 255**2 * total)

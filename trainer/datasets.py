@@ -1,12 +1,14 @@
-"""From the key `data` of a spec to samples in memory: the built-in sets by name, others by dotted path."""
+"""From the key `data` of a spec to samples: the built-in sets by name, others by dotted path."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from nhnas.spec.config import Data
@@ -16,9 +18,11 @@ from nhnas.trainer.augment import check_augment
 from nhnas.trainer.data_root import data_root
 from nhnas.trainer.dataset import Dataset, Split, with_moments
 from nhnas.trainer.factory import dataset_from_factory
+from nhnas.trainer.lazy_images import LazyImages, Positions
+from nhnas.trainer.residence import settled
 from nhnas.trainer.sample_random import permutation, stream
 
-__all__ = ["Dataset", "Split", "check_fits", "load_dataset"]
+__all__ = ["Dataset", "LazyImages", "Split", "check_fits", "load_dataset"]
 
 TOYS: dict[str, Callable[[int], Dataset]] = {
     "spirals": toy_data.spirals,
@@ -26,12 +30,14 @@ TOYS: dict[str, Callable[[int], Dataset]] = {
 }
 """Name → function of the seed."""
 
+IMAGE_FOLDER = "image_folder"
+
 IMAGES: dict[str, Callable[[Path, bool], Dataset]] = {
     "mnist": image_data.mnist,
     "fashion_mnist": image_data.fashion_mnist,
     "cifar10": image_data.cifar10,
     "cifar100": image_data.cifar100,
-    "image_folder": image_data.image_folder,
+    IMAGE_FOLDER: image_data.image_folder,
 }
 """Name → function of the root folder and of whether it may download."""
 
@@ -44,8 +50,8 @@ def load_dataset(data: Data, *, seed: int, folder: Path, allow_import: bool = Fa
     `allow_import`. `mean` and `std` are those of the samples that are left to train on. Raises
     InputError for what is unknown, missing or does not fit, StorageError for what cannot be read.
     """
-    loaded = hold_out(_load(data, seed, folder, allow_import), data.val, seed)
-    check_augment(data.augment, loaded.train.inputs)
+    loaded = settled(hold_out(_load(data, seed, folder, allow_import), data.val, seed), data.workers)
+    check_augment(data.augment, loaded.train.sample_shape)
     return with_moments(loaded)
 
 
@@ -53,6 +59,9 @@ def _load(data: Data, seed: int, folder: Path, allow_import: bool) -> Dataset:
     root = data_root(data, folder)
     if data.dataset in TOYS:
         return TOYS[data.dataset](seed)
+    if data.dataset == IMAGE_FOLDER:
+        left = partial(_left, data.val, seed)
+        return image_data.image_folder(root, data.download, data.workers, left)
     if data.dataset in IMAGES:
         return IMAGES[data.dataset](root, data.download)
     if ":" in data.dataset:
@@ -78,10 +87,20 @@ def hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     n = len(dataset.train)
     if n < 3:
         raise InputError(f"data.val: {dataset.name} has only {n} training samples; nothing can be held out")
-    held = min(max(1, round(n * fraction)), n - 2)
-    order = torch.from_numpy(permutation(stream("val", seed), n))
-    val, train = order[:held].sort().values, order[held:].sort().values
+    val, train = map(torch.from_numpy, _parted(n, fraction, seed))
     return replace(dataset, train=dataset.train.take(train), val=dataset.train.take(val))
+
+
+def _parted(n: int, fraction: float, seed: int) -> tuple[Positions, Positions]:
+    """Which of `n` samples are held out, and which are left."""
+    held = min(max(1, round(n * fraction)), n - 2)
+    order = permutation(stream("val", seed), n)
+    return np.sort(order[:held]), np.sort(order[held:])
+
+
+def _left(fraction: float, seed: int, n: int) -> Positions:
+    """Which of `n` training samples are trained on; too few are refused by `hold_out`, later."""
+    return _parted(n, fraction, seed)[1] if fraction and n >= 3 else np.arange(n)
 
 
 def check_fits(dataset: Dataset, arch_input: tuple[int, ...], outputs: int, loss: str) -> None:

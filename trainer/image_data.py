@@ -6,16 +6,21 @@ Shapes: N images, C channels, H and W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nhnas.spec.errors import InputError, StorageError
-from nhnas.trainer.dataset import Dataset, Split
-from nhnas.trainer.image_files import printable, read_images
-from nhnas.trainer.image_tree import list_images
+from nhnas.trainer.dataset import Dataset, Split, moments
+from nhnas.trainer.image_files import Bad, first_shape, printable, read_images
+from nhnas.trainer.image_stream import check_images
+from nhnas.trainer.image_tree import ImageTree, list_images
+from nhnas.trainer.lazy_images import LazyImages, Positions
+from nhnas.trainer.residence import streaming_workers
 
 HOW_TO_GET = "set data.download: true, or point data.root or the environment variable NHNAS_DATA at it"
 
@@ -100,22 +105,52 @@ def _not_found(name: str, looked: Path) -> InputError:
     return InputError(f"data: {name} is missing or incomplete, looked for {printable(looked)}; {HOW_TO_GET}")
 
 
-def image_folder(root: Path, download: bool) -> Dataset:
-    """`root/train/<class>/*` and `root/test/<class>/*`, decoded once to uint8 [N, 3, H, W].
+def image_folder(
+    root: Path, download: bool, workers: int | None = None, left: Callable[[int], Positions] = np.arange
+) -> Dataset:
+    """`root/train/<class>/*` and `root/test/<class>/*`: uint8 [N, 3, H, W], decoded once or when needed.
 
     Classes are matched by name, and numbered in the order of their names. Hidden files and folders are
-    passed over; every other file must be an image. Raises InputError with one line a problem.
+    passed over; every other file must be an image. `workers` as in `streaming_workers`; where images are
+    streamed, mean and std are those of the `left(N)` of the N training images that are left to train on.
+    Raises InputError with one line a problem.
     """
     if download:
         raise InputError("data.download: an image_folder cannot be downloaded; set data.root instead")
     tree = list_images(root)
+    streaming = streaming_workers(len(tree.files) * prod(first_shape(tree.files)), workers)
+    return _decoded(tree) if streaming is None else _streamed(tree, streaming, left)
+
+
+def _decoded(tree: ImageTree) -> Dataset:
     pixels, bad = read_images(tree.files)
+    _refuse(tree, bad)
+    images, targets, cut = torch.from_numpy(pixels), _targets(tree), _train_count(tree)
+    train, test = Split(images[:cut], targets[:cut]), Split(images[cut:], targets[cut:])
+    return Dataset("image_folder", train=train, test=test, classes=tuple(tree.train))
+
+
+def _streamed(tree: ImageTree, workers: int, left: Callable[[int], Positions]) -> Dataset:
+    cut = _train_count(tree)
+    counted = np.isin(np.arange(len(tree.files)), left(cut))
+    checked = check_images(tree.files, counted, workers)
+    _refuse(tree, checked.problems)
+    images = LazyImages(checked, _targets(tree), workers)
+    train, test = (images.take(part) for part in torch.arange(len(images)).tensor_split([cut]))
+    mean, std = moments(checked.histogram)
+    return Dataset("image_folder", train, test, classes=tuple(tree.train), mean=mean, std=std)
+
+
+def _refuse(tree: ImageTree, bad: Sequence[Bad]) -> None:
     if tree.problems or bad:
         raise InputError("\n".join([*tree.problems, *map(str, bad)]))
-    classes, files = tuple(tree.train), (tree.train, tree.test)
-    counts = torch.tensor([len(by_class[name]) for by_class in files for name in classes])
-    targets = torch.arange(len(classes)).repeat(2).repeat_interleave(counts)
-    cut = int(counts[: len(classes)].sum())
-    images = torch.from_numpy(pixels)
-    train, test = Split(images[:cut], targets[:cut]), Split(images[cut:], targets[cut:])
-    return Dataset("image_folder", train=train, test=test, classes=classes)
+
+
+def _train_count(tree: ImageTree) -> int:
+    return sum(map(len, tree.train.values()))
+
+
+def _targets(tree: ImageTree) -> torch.Tensor:
+    """The class of each file, [N]; both folders have the same classes."""
+    counts = [len(paths) for by_class in (tree.train, tree.test) for paths in by_class.values()]
+    return torch.arange(len(tree.train)).repeat(2).repeat_interleave(torch.tensor(counts))

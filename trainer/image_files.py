@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
@@ -50,9 +51,9 @@ def read_images(paths: Sequence[Path]) -> tuple[Pixels, list[Bad]]:
     files are left black; without a good file the array is empty.
     """
     pixels: Pixels | None = None
-    sizes = _Sizes()
+    sizes = Sizes()
     for row, (path, image) in enumerate(_decode_all(paths)):
-        if not sizes.takes(path, image) or isinstance(image, Bad):
+        if not sizes.takes(path, _shape_of(image)) or isinstance(image, Bad):
             continue
         if pixels is None:
             pixels = np.zeros((len(paths), *image.shape), np.uint8)
@@ -62,13 +63,23 @@ def read_images(paths: Sequence[Path]) -> tuple[Pixels, list[Bad]]:
 
 def bad_images(paths: Sequence[Path]) -> list[Bad]:
     """The bad ones among the files, as `read_images` lists them, without keeping any pixels."""
-    sizes = _Sizes()
+    sizes = Sizes()
     for path, image in _decode_all(paths):
-        sizes.takes(path, image)
+        sizes.takes(path, _shape_of(image))
     return sizes.problems
 
 
-class _Sizes:
+def first_shape(paths: Sequence[Path]) -> tuple[int, ...]:
+    """Shape of the first good image; (3, 0, 0) where there is none."""
+    good = (image.shape for image in map(try_decode, paths) if not isinstance(image, Bad))
+    return next(good, (3, 0, 0))
+
+
+def _shape_of(image: Pixels | Bad) -> tuple[int, ...] | Bad:
+    return image if isinstance(image, Bad) else image.shape
+
+
+class Sizes:
     """Collects bad files, and the first one of another size than the first good one."""
 
     def __init__(self) -> None:
@@ -76,18 +87,18 @@ class _Sizes:
         self._odd: list[Bad] = []
         self._model: tuple[Path, tuple[int, ...]] | None = None
 
-    def takes(self, path: Path, image: Pixels | Bad) -> bool:
-        """Whether the image is good and has the size of all."""
-        if isinstance(image, Bad):
-            self._bad.append(image)
+    def takes(self, path: Path, mine: tuple[int, ...] | Bad) -> bool:
+        """Whether an image of this shape is good and has the size of all."""
+        if isinstance(mine, Bad):
+            self._bad.append(mine)
             return False
         if self._model is None:
-            self._model = path, image.shape
+            self._model = path, mine
         model, shape = self._model
-        if image.shape != shape and not self._odd:
-            reason = f"is {_size(image.shape)}, {printable(model)} is {_size(shape)}; all need one size"
+        if mine != shape and not self._odd:
+            reason = f"is {_size(mine)}, {printable(model)} is {_size(shape)}; all need one size"
             self._odd.append(Bad(path, reason))
-        return image.shape == shape
+        return mine == shape
 
     @property
     def problems(self) -> list[Bad]:
@@ -101,14 +112,22 @@ def _size(shape: tuple[int, ...]) -> str:
 
 def _decode_all(paths: Sequence[Path]) -> Iterator[tuple[Path, Pixels | Bad]]:
     """Every path with its pixels or why there are none, in order; at most AHEAD wait in memory."""
-    with ThreadPoolExecutor(cpu_count()) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of oddities that it has coped with
+    with ThreadPoolExecutor(cpu_count()) as pool, unwarned():
         for at in range(0, len(paths), AHEAD):
             some = paths[at : at + AHEAD]
-            yield from zip(some, pool.map(_try_decode, some), strict=True)
+            yield from zip(some, pool.map(try_decode, some), strict=True)
 
 
-def _try_decode(path: Path) -> Pixels | Bad:
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Pillow warns of oddities that it has coped with."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def try_decode(path: Path) -> Pixels | Bad:
+    """The pixels [3, H, W] of a file, or why there are none."""
     try:
         return decode(path)
     except UnidentifiedImageError:

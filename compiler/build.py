@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nhnas.compiler.axis_moves import AxisMoves
 from nhnas.compiler.network import Network
+from nhnas.compiler.one_thread import one_thread
 from nhnas.compiler.recipe import Recipe, compile_recipe, from_nothing
 from nhnas.compiler.remap import remap_optimizer, remap_weights
 from nhnas.compiler.tensor_plan import tensor_plans
@@ -33,26 +34,45 @@ def build(
     seed: int = 0,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
+    adopt: bool = False,
 ) -> Network:
     """The module of `arch` with its tensors, untrained ones from `seed` where none are given.
 
+    With `adopt` weights that are as the module needs them become its own, without a copy: leave them alone.
     Raises InputError where names or shapes of `tensors` are not those of the architecture.
     """
     verify(arch)
     given = initial_weights(arch, seed) if tensors is None else tensors
     floats = (t.dtype for t in given.values() if t.is_floating_point())
-    network = Network(arch).to(device=device, dtype=dtype or next(floats, torch.float32))
-    load_weights(network, given)
+    wanted = dtype or next(floats, torch.float32)
+    network = Network(arch)
+    if wanted != torch.get_default_dtype() or torch.device(device) != torch.get_default_device():
+        network.to(device=device, dtype=wanted)
+    load_weights(network, given, adopt=adopt or tensors is None)
     return network
 
 
-def load_weights(network: Network, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into the module; names and shapes must agree exactly, or InputError."""
+def load_weights(network: Network, tensors: Mapping[str, Tensor], *, adopt: bool = False) -> None:
+    """Copy tensors into the module; names and shapes must agree exactly, or InputError.
+
+    With `adopt` the large ones, of the right type and place, become the module's own instead.
+    """
     own = network.tensors()
     check_tensors({name: t.shape for name, t in own.items()}, {n: t.shape for n, t in tensors.items()})
+    copied = []
+    for name, tensor in own.items():
+        if adopt and _fits(tensor, tensors[name]):
+            tensor.data = tensors[name]
+        else:
+            copied.append(name)
     with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+        torch._foreach_copy_([own[name] for name in copied], [tensors[name] for name in copied])
+
+
+def _fits(own: Tensor, other: Tensor) -> bool:
+    """Whether `other` may stand for a weight: vectors may share their memory with others, and are cheap."""
+    same_kind = own.dtype == other.dtype and own.device == other.device
+    return own.dim() > 1 and same_kind and other.is_contiguous()
 
 
 def check_tensors(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]]) -> None:
@@ -93,8 +113,10 @@ def carried(
     after, recipe = compile_recipe(arch, edits)
     verify(after)
     plans, moves = tensor_plans(after, recipe), AxisMoves()
-    tensors = remap_weights(plans, weights, seed=seed, parent=parent, moves=moves)
-    return Carried(after, recipe, tensors, remap_optimizer(plans, optimizer, moves))
+    with one_thread():
+        tensors = remap_weights(plans, weights, seed=seed, parent=parent, moves=moves)
+        entries = remap_optimizer(plans, optimizer, moves)
+    return Carried(after, recipe, tensors, entries)
 
 
 def grown(

@@ -9,6 +9,9 @@ from typing import Any
 from nhnas.compiler.files import one_line
 from nhnas.spec.errors import InputError
 
+# made once: `json.dumps` makes an encoder at every call
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
 
 def canonical_json(value: object) -> bytes:
     """The one JSON text of `value`: sorted keys, no spaces, UTF-8, floats by repr.
@@ -17,12 +20,13 @@ def canonical_json(value: object) -> bytes:
     does not know, ValueError for NaN and infinity, both saying where.
     """
     _check_keys(value, "value")
-    return _dump(value)
+    return keyless_json(value)
 
 
-def _dump(value: object) -> bytes:
+def keyless_json(value: object) -> bytes:
+    """`canonical_json` of a value that holds no keys, which are not looked for."""
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = _encode(value)
     except ValueError as error:
         raise ValueError(f"{_not_finite(value, 'value') or 'value'}: {error}") from error
     return text.encode("utf-8")
@@ -32,7 +36,7 @@ def parse_canonical(data: bytes, where: Path) -> Any:
     """What `canonical_json` wrote. Raises InputError for any other bytes, duplicate keys included."""
     try:
         value = json.loads(data.decode("utf-8"))
-        if _dump(value) == data:  # all keys that JSON knows are texts
+        if keyless_json(value) == data:  # all keys that JSON knows are texts
             return value
         reason = "its JSON is not in canonical form"
     except RecursionError:

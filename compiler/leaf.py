@@ -6,26 +6,34 @@ Legend: B batch, I inputs, O outputs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from nhnas.compiler.norms import empty_norm
+from nhnas.compiler.plain_attributes import set_plain
 from nhnas.spec.structure import Leaf as LeafView
+
+Place = tuple[str, dict[str, Any], str]
+"""A tensor's canonical name, torch's own dictionary that holds it, and its key there."""
 
 
 class Leaf(nn.Module):
     """One convolution or matrix with its norm."""
 
+    path: str
+    conv: bool
+    stride: int
+    padding: int
+
     def __init__(self, view: LeafView) -> None:
         super().__init__()
-        self.path = view.path
-        self.conv = view.op == "conv"
-        self.stride = view.stride
-        self.padding = (view.kernel - 1) // 2
+        set_plain(self, path=view.path, conv=view.op == "conv")
+        set_plain(self, stride=view.stride, padding=(view.kernel - 1) // 2)
         self.weight = nn.Parameter(torch.empty(view.weight_shape))
-        kind = nn.BatchNorm2d if self.conv else nn.BatchNorm1d
-        self.norm = kind(view.writes.neurons) if view.norm == "batch" else None
+        self.norm = empty_norm(self.conv, view.writes.neurons) if view.norm == "batch" else None
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """[B, I, …] → [B, O, …]; `bias` [O] is added before the norm's place, so only without norm."""
@@ -38,9 +46,9 @@ class Leaf(nn.Module):
             return F.conv2d(x, weight, bias, self.stride, self.padding)
         return F.linear(x, weight, bias)
 
-    def named(self) -> Iterator[tuple[str, Tensor]]:
-        """Canonical names and tensors."""
-        yield f"{self.path}.weight", self.weight
+    def places(self) -> Iterator[Place]:
+        """Where each tensor is, by canonical name, in the order of DESIGN §3."""
+        yield f"{self.path}.weight", self._parameters, "weight"
         if self.norm is not None:
-            entries = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-            yield from ((f"{self.path}.norm.{entry}", getattr(self.norm, entry)) for entry in entries)
+            for entries in (self.norm._parameters, self.norm._buffers):
+                yield from ((f"{self.path}.norm.{entry}", entries, entry) for entry in entries)

@@ -7,6 +7,7 @@ One map per axis is enough: a cell is ZERO if its column is new, RANDOM if only 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,7 @@ def without(size: int, at: Sequence[int]) -> IndexMap:
     return _frozen(np.delete(np.arange(size, dtype=np.int64), list(at)))
 
 
+@lru_cache(maxsize=256)
 def centred(old: int, new: int) -> IndexMap:
     """One axis of a kernel embedded in the middle of another; outside the old one NEW."""
     source = np.arange(new, dtype=np.int64) - (new - old) // 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from nhnas.compiler.fused_leaves import FusedLeaves
-from nhnas.compiler.leaf import Leaf
+from nhnas.compiler.leaf import Leaf, Place
+from nhnas.compiler.plain_attributes import set_plain
 from nhnas.spec.model import (
     Act,
     Activation,
@@ -67,24 +69,36 @@ class Probe:
 class Node(nn.Module):
     """`shortcut(x) + second(act(first(x)))` (paper, section 2.1), or its leaf alone."""
 
+    path: str
+    probe: Probe
+    identity: bool
+    leaf: Leaf | None
+    bias: nn.Parameter | None
+    first: Node | None
+    second: Node | None
+    site: str
+    act: Act
+    dropout: float
+    maps: bool
+
     def __init__(self, view: NodeView, probe: Probe) -> None:
         super().__init__()
-        self.path, self.probe = view.path, probe
-        self.identity = view.identity
-        self.leaf = None if view.leaf is None else Leaf(view.leaf)
-        self.bias = nn.Parameter(torch.empty(view.writes.neurons)) if view.bias else None
-        self.first: Node | None = None
-        self.second: Node | None = None
-        if (
-            view.residual is not None
-            and view.hidden > 0
-            and view.first is not None
-            and view.second is not None
-        ):
-            self.site, self.act, self.dropout = view.hidden_site, view.residual.act, view.residual.dropout
-            self.maps = view.writes.map is not None
+        set_plain(self, path=view.path, probe=probe, identity=view.identity)
+        set_plain(self, leaf=None, bias=None, first=None, second=None)
+        if view.leaf is not None:
+            self.leaf = Leaf(view.leaf)
+        if view.bias:
+            self.bias = nn.Parameter(torch.empty(view.writes.neurons))
+        residual = view.residual
+        if residual is not None and view.hidden > 0 and view.first is not None and view.second is not None:
+            set_plain(self, site=view.hidden_site, act=residual.act, dropout=residual.dropout)
+            set_plain(self, maps=view.writes.map is not None)
             self.first, self.second = Node(view.first, probe), Node(view.second, probe)
-        self.together = FusedLeaves(self._readers())
+
+    @cached_property
+    def together(self) -> FusedLeaves:
+        """What runs as one in training; put together when it is first needed."""
+        return FusedLeaves(self._readers())
 
     def _readers(self) -> Iterator[Any]:
         """The nodes from here on, this one included, whose leaves read what this node reads."""
@@ -133,26 +147,29 @@ class Node(nn.Module):
             hidden = drop(hidden, self.dropout, True)
         return self.second(hidden)  # type: ignore[misc, no-any-return]
 
-    def named(self) -> Iterator[tuple[str, Tensor]]:
-        """Canonical names and tensors of this node and all below."""
+    def places(self) -> Iterator[Place]:
+        """Where the tensors of this node and all below are, by canonical name."""
         if self.leaf is not None:
-            yield from self.leaf.named()
+            yield from self.leaf.places()
         if self.bias is not None:
-            yield f"{self.path}.bias", self.bias
+            yield f"{self.path}.bias", self._parameters, "bias"
         for child in (self.first, self.second):
             if child is not None:
-                yield from child.named()
+                yield from child.places()
 
 
 class ChainNode(nn.Module):
     """A node of the chain with the activation of its layer."""
 
+    site: str
+    act: Act | None
+    probe: Probe
+
     def __init__(self, view: LayerView, node: NodeView, probe: Probe) -> None:
         super().__init__()
         self.node = Node(node, probe)
-        self.site = view.writes.site
-        self.act: Act | None = view.layer.act if isinstance(view.layer, Conv | Dense) else None
-        self.probe = probe
+        act = view.layer.act if isinstance(view.layer, Conv | Dense) else None
+        set_plain(self, site=view.writes.site, act=act, probe=probe)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, I, …] → [B, O, …]."""
@@ -214,14 +231,21 @@ class Network(nn.Module):
             x = layer(x)
         return x
 
+    @cached_property
+    def _places(self) -> list[Place]:
+        """Where every tensor is; a walk over all modules takes as long as moving what is in them."""
+        tops = (layer.node for layer in self.layers if isinstance(layer, ChainNode))
+        return [place for top in tops for place in top.places()]
+
     def tensors(self) -> dict[str, Tensor]:
         """Parameters and running statistics by canonical name, in file order."""
-        tops = (layer.node for layer in self.layers if isinstance(layer, ChainNode))
-        return dict(pair for top in tops for pair in top.named())
+        return {name: entries[key] for name, entries, key in self._places}
 
     def fuse(self, fused: bool) -> Network:
         """Say whether, in training, leaves that read the same input run as one; returns itself."""
         self.probe.fused = fused
+        if fused:  # now, since torch.compile does not follow into a cached property that is still to be made
+            _ = [module.together for module in self.modules() if isinstance(module, Node)]
         return self
 
     def trained(self) -> dict[str, nn.Parameter]:

@@ -63,11 +63,12 @@ class Recipe:
 
 def compile_recipe(old: Architecture, edits: Sequence[Edit]) -> tuple[Architecture, Recipe]:
     """The new architecture and the composed recipe of a list of edits."""
-    arch, recipe = old, unchanged(old)
+    arch, recipe = old, None
     for run, after in runs(old, edits):
-        recipe = compose(recipe, _of_run(arch, after, run))
+        step = _of_run(arch, after, run)
+        recipe = step if recipe is None else compose(recipe, step)
         arch = after
-    return arch, recipe
+    return arch, unchanged(old) if recipe is None else recipe
 
 
 def unchanged(arch: Architecture) -> Recipe:

@@ -5,14 +5,15 @@ Legend: O outputs, I inputs (features), k kernel size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nhnas.compiler.axis_moves import AxisMoves, moved
-from nhnas.compiler.keyed_random import key_of, uniform
+from nhnas.compiler.axis_moves import AxisMoves, moved, moved_vectors
+from nhnas.compiler.keyed_random import Draw, key_of, uniforms
 from nhnas.compiler.marks import IDENTITY, NEW, QUIET, IndexMap
 from nhnas.compiler.tensor_plan import TensorPlan
 
@@ -38,8 +39,20 @@ def remap_weights(
     like = next(
         (t for t in old.values() if t.is_floating_point()), torch.empty(0, dtype=dtype, device=device)
     )
-    shared = moves or AxisMoves()
-    return {name: _weight(plan, old, like, (seed, parent), shared) for name, plan in plans.items()}
+    shared, vectors = moves or AxisMoves(), _vectors(plans, old)
+    found = {name: _weight(plan, old, vectors.get(name), like, shared) for name, plan in plans.items()}
+    _draw(
+        [(plan, found[name]) for name, plan in plans.items() if plan.fill == "random"], seed, parent, shared
+    )
+    return found
+
+
+def _vectors(plans: Mapping[str, TensorPlan], old: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every vector that was there before, with its kept cells."""
+    kept = [plan for plan in plans.values() if plan.source is not None and len(plan.maps) == 1]
+    olds = [old[plan.source] for plan in kept if plan.source is not None]
+    found = moved_vectors(olds, [plan.maps[0] for plan in kept], [plan.fill == "one" for plan in kept])
+    return {plan.name: tensor for plan, tensor in zip(kept, found, strict=True)}
 
 
 def remap_optimizer(
@@ -47,17 +60,22 @@ def remap_optimizer(
 ) -> dict[str, Tensor]:
     """The optimizer's entries `<tensor>:<field>` of the new network; newcomers have moment and age 0.
 
-    Tensors that start anew have no entry: the optimizer begins them afresh.
+    Tensors that start anew have no entry: the optimizer begins them afresh. No memory is shared with `old`.
     """
-    fields: dict[str, list[str]] = {}
-    for key in old:
+    heirs = {plan.source: plan for plan in plans.values() if plan.trained and plan.source is not None}
+    result, shared = dict[str, Tensor](), moves or AxisMoves()
+    vectors: list[tuple[str, Tensor, IndexMap]] = []
+    for key, entry in old.items():
         name, _, field = key.rpartition(":")
-        fields.setdefault(name, []).append(field)
-    result, shared = {}, moves or AxisMoves()
-    for plan in plans.values():
-        for field in fields.get(plan.source or "", ()) if plan.trained and plan.source else ():
-            key = f"{plan.name}:{field}"
-            result[key] = _moved(old[f"{plan.source}:{field}"], _field_maps(plan, field), 0, shared)
+        if (plan := heirs.get(name)) is None:
+            continue
+        maps, new_key = _field_maps(plan, field), f"{plan.name}:{field}"
+        if len(maps) == 1:
+            vectors.append((new_key, entry, maps[0]))
+        else:
+            result[new_key] = _moved(entry, maps, 0, shared)
+    keys, olds, indices = zip(*vectors, strict=True) if vectors else ((), (), ())
+    result.update(zip(keys, moved_vectors(olds, indices), strict=True))
     return result
 
 
@@ -72,43 +90,63 @@ def _moved(old: Tensor, maps: tuple[IndexMap, ...], fill: float, moves: AxisMove
 
 
 def _weight(
-    plan: TensorPlan, old: Mapping[str, Tensor], like: Tensor, key: tuple[int, str], moves: AxisMoves
+    plan: TensorPlan, old: Mapping[str, Tensor], vector: Tensor | None, like: Tensor, moves: AxisMoves
 ) -> Tensor:
+    """One tensor, not yet drawn; `vector` is what is kept of it, where it is one that was there before."""
     if not plan.maps:
         kept = None if plan.source is None else old[plan.source].clone()
         return torch.zeros((), dtype=torch.int64, device=like.device) if kept is None else kept
-    if plan.source is not None:
-        result = _moved(old[plan.source], plan.maps, 1.0 if plan.fill == "one" else 0.0, moves)
-    else:
-        shape = [index.size for index in plan.maps]
-        result = torch.full(shape, 1.0 if plan.fill == "one" else 0.0, dtype=like.dtype, device=like.device)
-    if plan.fill == "random":
-        _draw(result, plan, key)
-    elif plan.name.endswith(".norm.weight"):
+    result = _kept(plan, old, vector, like, moves)
+    if plan.source is None and plan.name.endswith(".norm.weight"):
         result[torch.from_numpy(plan.maps[0] == QUIET).to(result.device)] = 0.0
     return result
 
 
-def _draw(result: Tensor, plan: TensorPlan, key: tuple[int, str]) -> None:
-    """Fill the RANDOM cells (and identities) of a weight or a bias in place; QUIET rows are 0.
+def _kept(
+    plan: TensorPlan, old: Mapping[str, Tensor], vector: Tensor | None, like: Tensor, moves: AxisMoves
+) -> Tensor:
+    """A tensor with its kept cells in their places; new ones have the plan's constant."""
+    fill = 1.0 if plan.fill == "one" else 0.0
+    if vector is not None:
+        return vector
+    if plan.source is not None:
+        return _moved(old[plan.source], plan.maps, fill, moves)
+    shape = [index.size for index in plan.maps]
+    return torch.full(shape, fill, dtype=like.dtype, device=like.device)
+
+
+def _draw(tensors: Sequence[tuple[TensorPlan, Tensor]], seed: int, parent: str, moves: AxisMoves) -> None:
+    """Fill the RANDOM cells (and identities) of weights and biases in place; QUIET rows are 0.
 
     Only new rows are drawn; a column that a leaf was born with occurs beside new rows alone, since
     the leaf's rows were all new at its birth.
     """
-    rows = plan.maps[0]
-    (new,) = np.nonzero(rows < 0)
-    if new.size == 0:
-        return
-    width = int(np.prod([index.size for index in plan.maps[1:]], dtype=np.int64))
-    values = uniform(key_of(*key, plan.name), new, np.arange(width, dtype=np.int64)) * plan.bound
-    values = values.reshape(new.size, *(index.size for index in plan.maps[1:]))
-    for axis, index in enumerate(plan.maps[1:], start=1):
-        shape = [-1 if a == axis else 1 for a in range(values.ndim)]
-        values = np.where((index == NEW).reshape(shape), 0.0, values)
-    _set_identity(values, rows[new], plan.maps)
-    values[rows[new] == QUIET] = 0.0
-    target = torch.from_numpy(new).to(result.device)
-    result[target] = torch.from_numpy(values).to(result.device, result.dtype)
+    new = [(plan, result) for plan, result in tensors if moves.one(plan.maps[0]).fresh.size]
+    draws = (
+        Draw(key_of(seed, parent, plan.name), moves.one(plan.maps[0]).fresh, math.prod(result.shape[1:]))
+        for plan, result in new
+    )
+    for (plan, result), values in zip(new, uniforms(draws), strict=True):
+        values *= plan.bound
+        _place(result, plan, values, moves)
+
+
+def _place(result: Tensor, plan: TensorPlan, values: np.ndarray, moves: AxisMoves) -> None:
+    """Put the values of new rows [new, columns] into a tensor, where they are not fixed by a mark."""
+    rows, *others = moves.of(plan.maps)
+    marks = plan.maps[0][rows.fresh]
+    values = values.reshape(rows.fresh.size, *result.shape[1:])
+    for axis, move in enumerate(others, start=1):
+        if move.has_new:
+            values[(slice(None),) * axis + (plan.maps[axis] == NEW,)] = 0.0
+    if (marks != NEW).any():
+        _set_identity(values, marks, plan.maps)
+        values[marks == QUIET] = 0.0
+    drawn, target = torch.from_numpy(values), rows.fresh_places
+    if isinstance(target, slice):
+        result[target].copy_(drawn)
+    else:
+        result[target.to(result.device)] = drawn.to(result.device, result.dtype)
 
 
 def _set_identity(values: np.ndarray, rows: IndexMap, maps: tuple[IndexMap, ...]) -> None:

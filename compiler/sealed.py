@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ MANIFEST, DROPPED = "MANIFEST.json", "DROPPED.json"
 FORMAT = 1
 """Number of the format of snapshots and slots."""
 _MAX_MANIFEST = 1 << 20
+_LARGE = 1 << 20
+"""Bytes from which a file goes to the disk at once, while the rest is still hashed."""
+
+Content = bytes | Sequence[bytes | memoryview]
+"""A file's content, as a whole or in pieces."""
 
 
 @dataclass(frozen=True)
@@ -47,23 +53,45 @@ class Sealed:
     dropped: frozenset[str] = frozenset()
 
 
-def write_sealed(final: Path, head: Mapping[str, Any], files: Mapping[str, bytes]) -> bool:
+def write_sealed(
+    final: Path,
+    head: Mapping[str, Any],
+    files: Mapping[str, Content],
+    *checks: Callable[[], None],
+) -> bool:
     """Writes a sealed folder durably and at once; one that exists already stays as it is (False).
 
-    Raises StorageError.
+    `checks` run beside the writing; where one raises, nothing was written. Raises StorageError.
     """
     if final.is_dir():
         with storing(final):
             sync(final.parent)  # whoever wrote it may have been killed right after the rename
         return False
-    content = {**head, "format": FORMAT, "files": {name: _entry(data) for name, data in files.items()}}
-    manifest = canonical_json({**content, "sha256": _hash(canonical_json(content))})
     make_folder(final.parent)
-    with temporary_folder(final.parent) as temporary:
-        for name, data in {**files, MANIFEST: manifest}.items():
-            with storing(final / name), open(temporary / name, "xb") as file:
-                file.write(data)
+    # Hashing takes as long as writing, and both leave the interpreter's lock alone: they run side by side.
+    with temporary_folder(final.parent) as temporary, ThreadPoolExecutor(2) as beside:
+        checked = [beside.submit(check) for check in checks]
+        entries = {name: beside.submit(_entry, data) for name, data in _largest_first(files)}
+        for name, data in files.items():
+            _write(final / name, temporary / name, data)
+        for answer in checked:
+            answer.result()
+        content = {**head, "format": FORMAT, "files": {name: entries[name].result() for name in files}}
+        manifest = canonical_json({**content, "sha256": _hash([canonical_json(content)])})
+        _write(final / MANIFEST, temporary / MANIFEST, manifest)
         return commit_folder(temporary, final)
+
+
+def _write(final: Path, path: Path, data: Content) -> None:
+    with storing(final), open(path, "xb") as file:
+        file.writelines(_parts(data))
+        if file.tell() >= _LARGE:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _largest_first(files: Mapping[str, Content]) -> list[tuple[str, Content]]:
+    return sorted(files.items(), key=lambda item: -sum(map(len, _parts(item[1]))))
 
 
 def read_sealed(folder: Path, advice: str, only: Collection[str] | None = None) -> Sealed:
@@ -108,7 +136,7 @@ def drop_files(folder: Path, names: Collection[str], advice: str) -> None:
         sync(folder)
 
 
-def restore_files(folder: Path, files: Mapping[str, bytes], advice: str) -> None:
+def restore_files(folder: Path, files: Mapping[str, Content], advice: str) -> None:
     """Puts dropped files back durably; a sealed folder that misses none is left as it is.
 
     Raises as `read_sealed` does, and InputError where a file is not what it was.
@@ -136,13 +164,11 @@ def _advising(advice: str) -> Iterator[None]:
         raise InputError(f"{error}; {advice}") from error
 
 
-def _put(folder: Path, name: str, data: bytes) -> None:
+def _put(folder: Path, name: str, data: Content) -> None:
     """Creates a file in a sealed folder, where nothing temporary may ever lie, durably and at once."""
     with temporary_folder(folder.parent) as temporary, storing(folder / name):
-        with open(temporary / name, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(folder / name, temporary / name, data)
+        sync(temporary / name)
         os.rename(temporary / name, folder / name)
         sync(folder)
 
@@ -152,7 +178,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         _refuse(path, "is not a manifest")
     stated = manifest.pop("sha256", None)
-    if stated != _hash(canonical_json(manifest)):
+    if stated != _hash([canonical_json(manifest)]):
         _refuse(path, "is damaged: its content does not have the hash that it states")
     if manifest.pop("format", None) != FORMAT:
         _refuse(path, f"is not of format {FORMAT}; a newer nhnas wrote it")
@@ -184,7 +210,7 @@ def _read_dropped(path: Path) -> frozenset[str]:
 
 def _read_entry(path: Path, entry: Mapping[str, Any]) -> bytes:
     data = read_file(path, entry["size"])
-    if _hash(data) != entry["sha256"]:
+    if _hash([data]) != entry["sha256"]:
         _refuse(path, "is damaged: it does not have the hash that the manifest states")
     return data
 
@@ -196,8 +222,13 @@ def _check_size(path: Path, entry: Mapping[str, Any]) -> None:
         _refuse(path, f"has {size} bytes instead of {entry['size']}")
 
 
-def _entry(data: bytes) -> dict[str, Any]:
-    return {"size": len(data), "sha256": _hash(data)}
+def _entry(data: Content) -> dict[str, Any]:
+    parts = _parts(data)
+    return {"size": sum(map(len, parts)), "sha256": _hash(parts)}
+
+
+def _parts(data: Content) -> Sequence[bytes | memoryview]:
+    return [data] if isinstance(data, bytes) else data
 
 
 def _is_entry(entry: Any) -> bool:
@@ -209,8 +240,11 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _hash(parts: Iterable[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _refuse(path: Path, problem: str) -> NoReturn:

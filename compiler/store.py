@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -24,12 +25,15 @@ from nhnas.compiler.history import (
     small_files,
 )
 from nhnas.compiler.place import create_store, snapshot_folder, store_folder
-from nhnas.compiler.sealed import read_sealed, restore_files, write_sealed
+from nhnas.compiler.sealed import Content, read_sealed, restore_files, write_sealed
 from nhnas.compiler.snapshot_id import snapshot_id
-from nhnas.compiler.tensors_file import decode_tensors, encode_tensors
+from nhnas.compiler.tensor_chunks import raw_bytes
+from nhnas.compiler.tensors_file import check_finite, decode_tensors, encode_chunks
 from nhnas.spec.errors import InputError
 
 __all__ = ["Snapshot", "identify", "load_snapshot", "save_snapshot", "store_folder"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +65,13 @@ def identify(
     state: Mapping[str, Any],
 ) -> str:
     """The id of a snapshot with this content; arguments as the fields of `Snapshot`."""
-    tensors = {f"weights/{name}": tensor for name, tensor in weights.items()}
-    tensors |= {f"optimizer/{name}": tensor for name, tensor in optimizer.items()}
+    tensors = _tagged(weights, optimizer)
     return snapshot_id(parent, version, state["architecture"], tensors, state["exact"])
+
+
+def _tagged(weights: Mapping[str, T], optimizer: Mapping[str, T]) -> dict[str, T]:
+    tagged = {f"weights/{name}": value for name, value in weights.items()}
+    return tagged | {f"optimizer/{name}": value for name, value in optimizer.items()}
 
 
 def save_snapshot(store: Path, snapshot: Snapshot) -> Path:
@@ -73,17 +81,20 @@ def save_snapshot(store: Path, snapshot: Snapshot) -> Path:
     Raises TrainingError (NaN or infinity in a tensor), InputError (the one that is there is damaged),
     StorageError, and ValueError where the id is not that of the content.
     """
-    if not is_state(snapshot.state) or snapshot.id != _identity(snapshot):
-        raise ValueError(f"{snapshot.id} is not the id of this snapshot's content")
     folder = snapshot_folder(store, snapshot.id)
-    files = {
-        WEIGHTS: encode_tensors(snapshot.weights, "weights"),
-        OPTIMIZER: encode_tensors(snapshot.optimizer, "optimizer"),
+    _check_state(snapshot)
+    weights, optimizer = raw_bytes(snapshot.weights), raw_bytes(snapshot.optimizer)
+    files: dict[str, Content] = {
+        WEIGHTS: encode_chunks(snapshot.weights, "weights", finite=False, raw=weights),
+        OPTIMIZER: encode_chunks(snapshot.optimizer, "optimizer", finite=False, raw=optimizer),
         **small_files(snapshot.spec_text, snapshot.state, snapshot.edits, snapshot.metrics),
     }
     create_store(store)
     head = {"kind": "snapshot", "id": snapshot.id, "parent": snapshot.parent, "version": snapshot.version}
-    if not write_sealed(folder, head, files):
+    checks = (partial(_check_id, snapshot, _tagged(weights, optimizer)), partial(_check_finite, snapshot))
+    if not write_sealed(folder, head, files, *checks):
+        for check in checks:
+            check()
         restore_files(folder, files, ADVICE)
         load_snapshot(store, snapshot.id)
     return folder
@@ -116,5 +127,21 @@ def load_snapshot(store: Path, snapshot: str) -> Snapshot:
     return loaded
 
 
-def _identity(snapshot: Snapshot) -> str:
-    return identify(snapshot.parent, snapshot.version, snapshot.weights, snapshot.optimizer, snapshot.state)
+def _check_state(snapshot: Snapshot) -> None:
+    if not is_state(snapshot.state):
+        raise ValueError(f"the state of {snapshot.id} needs architecture, exact and info")
+
+
+def _check_finite(snapshot: Snapshot) -> None:
+    check_finite(snapshot.weights)
+    check_finite(snapshot.optimizer)
+
+
+def _check_id(snapshot: Snapshot, raw: Mapping[str, memoryview]) -> None:
+    if snapshot.id != _identity(snapshot, raw):
+        raise ValueError(f"{snapshot.id} is not the id of this snapshot's content")
+
+
+def _identity(snapshot: Snapshot, raw: Mapping[str, memoryview] | None = None) -> str:
+    tensors, state = _tagged(snapshot.weights, snapshot.optimizer), snapshot.state
+    return snapshot_id(snapshot.parent, snapshot.version, state["architecture"], tensors, state["exact"], raw)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
+from nhnas.spec.by_identity import remembered
 from nhnas.spec.model import Architecture, Conv, Dense, Layer, Node, Norm, Residual, ShortcutLeaf
 from nhnas.spec.shapes import Flow, Port, is_identity, site_of, trace
 
@@ -121,7 +121,7 @@ class LayerView:
     node: NodeView | None
 
 
-@lru_cache(maxsize=64)
+@remembered
 def structure(arch: Architecture) -> tuple[LayerView, ...]:
     """Resolve a (verified) architecture layer by layer."""
     return tuple(_layer_view(flow) for flow in trace(arch)[0])
@@ -146,7 +146,7 @@ def biases(arch: Architecture) -> Iterator[NodeView]:
     return (node for node in nodes(arch) if node.live and node.bias)
 
 
-@lru_cache(maxsize=64)
+@remembered
 def sites(arch: Architecture) -> dict[str, Site]:
     """All sites by key, in file order; the data's own site is not among them."""
     views = structure(arch)

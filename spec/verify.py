@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from nhnas.spec.by_identity import recognised
 from nhnas.spec.errors import InputError
 from nhnas.spec.model import Architecture, Conv, Dense, Layer, Node, Residual, ShortcutLeaf
 from nhnas.spec.shapes import Flow, Loc, Problem, trace
@@ -12,6 +13,7 @@ from nhnas.spec.shown import shown
 MAX_NESTING = 64
 
 
+@recognised
 def problems(arch: Architecture) -> tuple[Problem, ...]:
     """Everything wrong with `arch`, in file order; empty for a sound one."""
     flows, found = trace(arch)

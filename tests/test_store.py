@@ -198,7 +198,7 @@ def test_wrong_id_is_not_saved(tmp_path: Path) -> None:
     """An id that is not that of the content is our bug and never reaches the store."""
     with pytest.raises(ValueError, match="is not the id of"):
         save_snapshot(tmp_path, dataclasses.replace(snapshot(), version=9))
-    assert [] == os.listdir(tmp_path)
+    assert [] == os.listdir(tmp_path / "snapshots")
 
 
 def test_not_finite_is_never_saved(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_not_finite_is_never_saved(tmp_path: Path) -> None:
     bad = snapshot(optimizer={"exp_avg/a": torch.tensor([float("nan")])})
     with pytest.raises(TrainingError, match="tensor exp_avg/a holds NaN"):
         save_snapshot(tmp_path, bad)
-    assert [] == os.listdir(tmp_path)
+    assert [] == os.listdir(tmp_path / "snapshots")
 
 
 def damages(folder: Path, count: int) -> list[tuple[str, int, int | None]]:

@@ -114,7 +114,7 @@ def test_names_that_do_not_load_are_not_saved(name: str) -> None:
 
 def test_unknown_type_is_not_saved() -> None:
     """A type outside the list is refused, with the list."""
-    with pytest.raises(ValueError, match=r"torch\.complex64 are not stored; known: F64, F32"):
+    with pytest.raises(ValueError, match=r"torch\.complex64 are not stored; known: I64, F64, F32"):
         encode_tensors({"a": torch.ones(1, dtype=torch.complex64)}, "")
 
 

@@ -13,7 +13,7 @@ Shape letters: O rows (dim 0), I columns (dim 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -51,14 +51,19 @@ class Optimizer:
     A parameter without gradient is skipped, as in torch: neither its moments nor its ages move.
     """
 
-    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], settings: OptimizerSettings) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        settings: OptimizerSettings,
+        state: Mapping[str, Tensor],
+    ) -> None:
         self.parameters: Mapping[str, torch.nn.Parameter] = MappingProxyType(dict(parameters))
         self.settings = settings
         self._aged = settings.kind != "sgd"
         self._moment_names = ("exp_avg", "exp_avg_sq") if self._aged else ("momentum",)
         self._betas = settings.betas if self._aged else None  # SGD corrects for no age
         self._kernel = _kernel(settings)
-        self._slots = {name: self._fresh_slot(parameter) for name, parameter in self.parameters.items()}
+        self._slots = {name: self._slot(name, state) for name in self.parameters}
         self._parameter_list = list(self.parameters.values())
         self._layout: Layout | None = None
 
@@ -81,12 +86,19 @@ class Optimizer:
         Keys: `<name>:exp_avg` and `<name>:exp_avg_sq`, for SGD `<name>:momentum`; with Adam and AdamW
         `<name>:age.rows` int64 [O] and, with two dimensions or more, `<name>:age.columns` int64 [I].
         """
-        self._close_layout()
         return {
-            key: value.to(self.parameters[name].device).clone(memory_format=torch.contiguous_format)
-            for name in self.parameters
-            for key, value in self._items(name)
+            key: value.to(self.parameters[key.rpartition(":")[0]].device, copy=True).contiguous()
+            for key, value in self.entries().items()
         }
+
+    @torch.no_grad()
+    def entries(self) -> dict[str, Tensor]:
+        """The tensors that `state` copies, themselves: valid, and to be left alone, until the next step.
+
+        Moments lie in memory as they are; ages are on the CPU.
+        """
+        self._close_layout()
+        return {key: value for name in self.parameters for key, value in self._items(name)}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -94,8 +106,7 @@ class Optimizer:
 
         Raises InputError naming the first tensor that is missing, unknown or of another shape or dtype.
         """
-        self._close_layout()
-        expected = {key: value for name in self.parameters for key, value in self._items(name)}
+        expected = self.entries()
         _check_state(expected, state)
         for key, target in expected.items():
             target.copy_(state[key])
@@ -114,14 +125,21 @@ class Optimizer:
             self._layout.close()
             self._layout = None
 
-    def _fresh_slot(self, parameter: torch.nn.Parameter) -> Slot:
+    def _slot(self, name: str, state: Mapping[str, Tensor]) -> Slot:
+        """The entries of one parameter: those of `state` themselves, zeros where it has none."""
+        parameter = self.parameters[name].detach()
         shape = parameter.shape
+        moments = [_entry(f"{name}:{kind}", shape, parameter.dtype, state) for kind in self._moment_names]
         return Slot(
-            parameter,
-            moments=[torch.zeros_like(parameter, requires_grad=False) for _ in self._moment_names],
-            rows=torch.zeros(shape[0] if shape else 1, dtype=torch.int64),
-            columns=torch.zeros(shape[1], dtype=torch.int64) if len(shape) > 1 else None,
+            self.parameters[name],
+            [torch.zeros_like(parameter) if m is None else m.to(parameter.device) for m in moments],
+            rows=self._ages(f"{name}:age.rows", shape[:1] or (1,), state),
+            columns=self._ages(f"{name}:age.columns", shape[1:2], state) if len(shape) > 1 else None,
         )
+
+    def _ages(self, key: str, shape: Sequence[int], state: Mapping[str, Tensor]) -> Tensor:
+        found = _entry(key, shape, torch.int64, state) if self._aged else None
+        return torch.zeros(*shape, dtype=torch.int64) if found is None else found.cpu()
 
     def _items(self, name: str) -> Iterator[tuple[str, Tensor]]:
         slot = self._slots[name]
@@ -133,14 +151,23 @@ class Optimizer:
             yield f"{name}:age.columns", slot.columns
 
 
-def make_optimizer(parameters: Mapping[str, torch.nn.Parameter], settings: OptimizerSettings) -> Optimizer:
-    """A fresh optimizer (moments 0, ages 0) over named parameters, each under one name only.
+def make_optimizer(
+    parameters: Mapping[str, torch.nn.Parameter],
+    settings: OptimizerSettings,
+    state: Mapping[str, Tensor] | None = None,
+) -> Optimizer:
+    """An optimizer over named parameters, each under one name only.
 
-    Raises ValueError if a parameter is there twice, InputError for an unknown kind.
+    `state` holds entries as `Optimizer.state` names them. Those that belong to the parameters become the
+    optimizer's own, without a copy; what has none begins afresh (moments 0, ages 0).
+    Raises ValueError if a parameter is there twice, InputError for an unknown kind and for an entry of
+    another shape or dtype.
     """
     if len({id(parameter) for parameter in parameters.values()}) < len(parameters):
         raise ValueError("a parameter is given to the optimizer under two names")
-    return Optimizer(parameters, settings)
+    optimizer = Optimizer(parameters, settings, state or {})
+    _check_ages(optimizer.entries())
+    return optimizer
 
 
 def _kernel(settings: OptimizerSettings) -> Kernel:
@@ -155,17 +182,32 @@ def _kernel(settings: OptimizerSettings) -> Kernel:
 
 def _check_state(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     for key, target in expected.items():
-        if key not in state:
-            raise InputError(f"optimizer state: {key}: missing, expected {_describe(target)}")
-        if (state[key].shape, state[key].dtype) != (target.shape, target.dtype):
-            found, wanted = _describe(state[key]), _describe(target)
-            raise InputError(f"optimizer state: {key}: expected {wanted}, found {found}")
-        if ":age." in key and bool((state[key] < 0).any()):
-            raise InputError(f"optimizer state: {key}: expected ages of 0 and more, found a negative one")
-    for key in state:
+        if _entry(key, target.shape, target.dtype, state) is None:
+            wanted = _described(target.dtype, target.shape)
+            raise InputError(f"optimizer state: {key}: missing, expected {wanted}")
+    for key, value in state.items():
         if key not in expected:
-            raise InputError(f"optimizer state: {key}: {_describe(state[key])} belongs to no parameter")
+            found = _described(value.dtype, value.shape)
+            raise InputError(f"optimizer state: {key}: {found} belongs to no parameter")
+    _check_ages(state)
 
 
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+def _entry(key: str, shape: Sequence[int], dtype: torch.dtype, state: Mapping[str, Tensor]) -> Tensor | None:
+    """The entry `key`, None where there is none; InputError where it has another shape or dtype."""
+    found = state.get(key)
+    if found is not None and (found.shape != shape or found.dtype != dtype):
+        wanted, actual = _described(dtype, shape), _described(found.dtype, found.shape)
+        raise InputError(f"optimizer state: {key}: expected {wanted}, found {actual}")
+    return found
+
+
+def _check_ages(state: Mapping[str, Tensor]) -> None:
+    ages = {key: value for key, value in state.items() if ":age." in key and value.numel()}
+    if not ages or int(torch.cat([*ages.values()]).min()) >= 0:  # one look at all: there are hundreds
+        return
+    key = next(key for key, value in ages.items() if int(value.min()) < 0)
+    raise InputError(f"optimizer state: {key}: expected ages of 0 and more, found a negative one")
+
+
+def _described(dtype: torch.dtype, shape: Sequence[int]) -> str:
+    return f"{str(dtype).removeprefix('torch.')} {list(shape)}"

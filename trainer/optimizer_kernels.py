@@ -105,6 +105,16 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
         together(targets, sources)
 
 
+def add_all(tensors: list[Tensor], number: int) -> None:
+    """Add a number to each tensor in place, in one call where torch can."""
+    together = getattr(torch, "_foreach_add_", None)
+    if together is None:
+        for tensor in tensors:
+            tensor.add_(number)
+    elif tensors:
+        together(tensors, number)
+
+
 def zero_all(tensors: list[Tensor]) -> None:
     """Fill each tensor with zeros, in one call where torch can."""
     together = getattr(torch, "_foreach_zero_", None)

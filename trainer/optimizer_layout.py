@@ -34,7 +34,7 @@ from nhnas.trainer.optimizer_ages import (
     runs,
     young_blocks,
 )
-from nhnas.trainer.optimizer_kernels import Entries, Kernel
+from nhnas.trainer.optimizer_kernels import Entries, Kernel, add_all
 from nhnas.trainer.optimizer_transfers import Copies, Permutation, Transfer
 
 SMALL = 2048  # cells; above, a call for each slab and block costs less than moving every cell by index
@@ -96,10 +96,10 @@ class Layout:
         for group in self.groups:
             for transfer in group.moments:
                 transfer.backward()
-        for slot in self.slots:
-            slot.rows += self.steps
-            if slot.columns is not None:
-                slot.columns += self.steps
+        add_all(
+            [ages for slot in self.slots for ages in (slot.rows, slot.columns) if ages is not None],
+            self.steps,
+        )
 
 
 def make_layout(slots: Sequence[Slot], betas: tuple[float, float] | None) -> Layout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from nhnas.compiler import keyed_random, marks, recipe, remap, tensor_plan
+from nhnas.compiler import axis_moves, keyed_random, marks, recipe, remap, tensor_plan
+from nhnas.compiler.keyed_random import Draw
 from nhnas.compiler.marks import NEW, QUIET, IndexMap
 from nhnas.compiler.recipe import LeafRecipe, RowRecipe
 from nhnas.compiler.tensor_plan import TensorPlan
@@ -34,6 +35,11 @@ ORDER: Law = (random_case, checks.check_order)
 def unzeroed_columns(old: Tensor, maps: tuple[IndexMap, ...], *rest: Any) -> Tensor:
     """New columns repeat the first old one."""
     return MOVED(old, (*maps[:1], *(np.maximum(index, 0) for index in maps[1:2]), *maps[2:]), *rest)
+
+
+def shifted_vectors(olds: Any, maps: Sequence[IndexMap], *rest: Any) -> list[Tensor]:
+    """Vectors that move together get the places of their neighbours."""
+    return VECTORS(olds, [np.roll(index, 1) if index.size > 2 else index for index in maps], *rest)
 
 
 def unzeroed_in_second(plan: TensorPlan, *rest: Any) -> Tensor:
@@ -114,14 +120,14 @@ def interleaved(neurons: IndexMap, columns: int) -> IndexMap:
     return np.sort(marks.spread(neurons, columns)) if columns > 1 else neurons
 
 
-def same_row(key: np.uint64, rows: Any, columns: Any) -> Any:
+def same_row(draws: Iterable[Draw]) -> Iterator[Any]:
     """All new rows are drawn alike."""
-    return UNIFORM(key, np.zeros_like(rows), columns)
+    return UNIFORMS(replace(draw, rows=np.zeros_like(draw.rows)) for draw in draws)
 
 
-def row_among_newcomers(key: np.uint64, rows: Any, columns: Any) -> Any:
+def row_among_newcomers(draws: Iterable[Draw]) -> Iterator[Any]:
     """A row is drawn by its place among the new ones."""
-    return UNIFORM(key, np.arange(len(rows)), columns)
+    return UNIFORMS(replace(draw, rows=np.arange(len(draw.rows))) for draw in draws)
 
 
 def drawn_in_turn(*_: Any) -> np.uint64:
@@ -158,13 +164,16 @@ def elsewhere(edit: AddNeurons) -> RemoveNeurons:
 
 
 LEAF, NORM_PLANS = recipe._leaf, tensor_plan._norm_plans
-FIELD_MAPS, MOVED, WEIGHT, UNIFORM = remap._field_maps, remap._moved, remap._weight, keyed_random.uniform
+FIELD_MAPS, MOVED, WEIGHT, UNIFORMS = remap._field_maps, remap._moved, remap._weight, keyed_random.uniforms
+VECTORS = axis_moves.moved_vectors
 TURN = np.uint64(0)
 
 MUTANTS: list[tuple[Law, Any, str, Any]] = [
     (EXACT, remap, "_moved", unzeroed_columns),
     (FOLD, remap, "_moved", unzeroed_columns),
     (EXACT, remap, "_weight", unzeroed_in_second),
+    (EXACT, remap, "moved_vectors", shifted_vectors),
+    (OPTIMIZER, remap, "moved_vectors", shifted_vectors),
     (EXACT, recipe, "_leaf", shifted_rows),
     (FOLD, recipe, "with_new", shifted_with_new),
     (EXACT, recipe, "without", shifted_without),
@@ -177,8 +186,8 @@ MUTANTS: list[tuple[Law, Any, str, Any]] = [
     (FOLD, recipe, "chain", marks_do_not_win),
     (EXACT, recipe, "centred", corner),
     (EXACT, tensor_plan, "spread", interleaved),
-    (NEW_NEURONS, remap, "uniform", same_row),
-    (FOLD, remap, "uniform", row_among_newcomers),
+    (NEW_NEURONS, remap, "uniforms", same_row),
+    (FOLD, remap, "uniforms", row_among_newcomers),
     (ORDER, remap, "key_of", drawn_in_turn),
     (EXACT, recipe, "_new_bias", bias_beside_identity),
     (EXACT, fading, "silence", gain_alone),

@@ -15,6 +15,7 @@ from nhnas.spec.config import Data, Search, Train
 from nhnas.spec.errors import InputError
 from nhnas.spec.explain import Finding, explain, report
 from nhnas.spec.model import Architecture, Layer
+from nhnas.spec.policy_findings import policy_findings
 from nhnas.spec.schedule import schedule_findings, settings_at
 from nhnas.spec.shown import shown
 from nhnas.spec.upgrade import CURRENT, upgrade
@@ -137,7 +138,7 @@ def _validated(tree: Mapping) -> tuple[Spec | None, list[Finding]]:
         found += _salvaged(data, found)
     except ValueError as error:
         return None, [Finding(("format",), str(error))]
-    return spec, [*found, *_not_yet(data), *schedule_findings(data)]
+    return spec, [*found, *policy_findings(data), *schedule_findings(data)]
 
 
 def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
@@ -183,15 +184,3 @@ def _about_layers(net: object) -> list[Finding]:
         except ValidationError:
             continue
     return [Finding(problem.loc, problem.message) for problem in every]
-
-
-def _not_yet(data: dict[str, Any]) -> list[Finding]:
-    search = data.get("search")
-    if not isinstance(search, dict):
-        return []
-    found = []
-    if search.get("policy") == "auto":
-        found.append(Finding(("search", "policy"), "auto is not supported yet; remove it"))
-    if isinstance(search.get("target"), dict):
-        found.append(Finding(("search", "target"), "a target is not supported yet; remove it"))
-    return found

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nhnas.spec import model
-from nhnas.spec.config import Data, Search, Train
+from nhnas.spec.config import Data, Search, Target, Train
 from nhnas.spec.scalars import resolve, scalar_text
 from nhnas.spec.shapes import Loc
 from nhnas.spec.shown import shown
@@ -43,6 +43,7 @@ _BY_SLOT: dict[object, type[BaseModel]] = {
     "train": Train,
     "search": Search,
     "schedule": Search,
+    "target": Target,
 }
 _SHORTCUT_TAGS = ("bool", "literal['identity']", "ShortcutLeaf")
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
+from nhnas.log import history
 from nhnas.spec.config import Search, Train
+from nhnas.spec.document import read_document
 from nhnas.spec.schedule import settings_at
 from nhnas.trainer.schedules import scheduled, warmed_up
+from tests import tiny
 
 
 def test_the_warm_up_is_quadratic() -> None:
@@ -72,3 +76,41 @@ def test_entries_of_the_search_schedule_hold_until_their_epoch() -> None:
     found = [settings_at(search, train, epoch) for epoch in (0, 2, 3, 4, 5, 60)]
     assert [1, 1, 2, 2, 9, 9] == [s.add for s, _ in found]
     assert [0.5, 0.5, 0.1, 0.1, 0.1, 0.1] == [t.lr for _, t in found]
+
+
+AUTHORS = {
+    100: (9e-4, 50, 2.0, 8),
+    200: (5e-4, 80, 2.5, 10),
+    400: (3e-4, 80, 2.5, 15),
+    600: (3e-4, 40, 0.8, 15),
+    1000: (1.2e-4, 50, 1.0, 15),
+}
+"""Their long run: up to which epoch which learning rate, add, add/remove, and most epochs of a fit."""
+
+
+def test_the_authors_long_run() -> None:
+    """At every epoch of it the example's settings are those of the authors' table; the rest never changes."""
+    path = Path(__file__).parent.parent / "examples" / "cifar10" / "authors-long.yaml"
+    document = read_document(path)
+    for epoch in range(1000):
+        search, train = settings_at(document.search, document.train, epoch)
+        expected = next(row for until, row in AUTHORS.items() if epoch < until)
+        assert expected == (train.lr, search.add, search.add_to_remove, search.max_epochs), epoch
+        assert (2, 3, 0.07) == (search.fade_epochs, search.settle_epochs, search.add_fraction)
+        assert (0.01, 0.5, 0.05) == (search.threshold_min, search.threshold_max, search.random_remove)
+        assert ("adam", 1e-5, 32) == (train.optimizer, train.weight_decay, train.batch)
+
+
+def test_a_schedule_grows_and_then_shrinks(tmp_path: Path) -> None:
+    """A lineage whose schedule turns around at epoch 15 gains neurons before and loses them after."""
+    schedule = "schedule: [{until: 15, add: 12, add_to_remove: 4.0}], add: 4, add_to_remove: 0.4"
+    spec = tiny.make(
+        tmp_path / "work", tiny.DENSE.replace("add: 8", schedule).replace("max: 2.0", "max: 9.0")
+    )
+    tiny.run(spec, to=7)
+    records = history(spec)
+    starts = [0, *(record["epochs"] for record in records[:-1])]
+    sizes = [7, *(record["neurons"] for record in records)]
+    for start, before, after in zip(starts, sizes[:-1], sizes[1:], strict=True):
+        assert (after > before) == (start < 15), (start, before, after)
+    assert starts[1] < 15 < starts[-1]

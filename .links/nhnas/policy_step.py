@@ -1,0 +1,1 @@
+../../cli/policy_step.py

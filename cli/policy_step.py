@@ -1,0 +1,132 @@
+"""`policy: auto` inside a step: what the plan of `nhnas.search.policy` means for the network at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from nhnas.search.policy import MEMORY, Plan, Point, count_for, plan, ratio_text, size_of
+from nhnas.spec.apply import apply
+from nhnas.spec.config import Search, Target
+from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons
+from nhnas.spec.errors import InputError
+from nhnas.spec.measure import measure
+from nhnas.spec.model import Architecture
+from nhnas.spec.structure import sites
+from nhnas.trainer.evaluate import evaluate
+from nhnas.work import Work
+
+POLICY = "policy"
+"""Key of the exact part: the points of the last steps; and of `facts`: what this step does, and why."""
+MOST = 1_000_000
+
+Counts = Mapping[str, int]
+Leavers = Mapping[str, Sequence[int]]
+
+
+def growth(work: Work, draw: Callable[[Search], dict[str, int]]) -> dict[str, int]:
+    """New neurons by site, as many as the plan asks for; `draw` says where they go.
+
+    Notes the plan in `facts` and the point in `exact`. Raises InputError where an accuracy is wanted and
+    nothing is held out.
+    """
+    target = _target(work)
+    points = [*(Point(**point) for point in work.exact.get(POLICY, ())), _now(work, target)]
+    chosen = plan(points, target)
+
+    def drawn(number: int) -> dict[str, int]:
+        return draw(work.search.model_copy(update={"add": number, "add_fraction": 0.0}))
+
+    number = _number_to_add(work.arch, target, chosen, drawn)
+    points[-1] = replace(points[-1], mode=chosen.mode)
+    work.exact = {**work.exact, POLICY: [asdict(point) for point in points[-MEMORY:]]}
+    work.facts[POLICY] = {**asdict(chosen), "add": number}
+    rate = f", lr × {chosen.rate:.2g}" if chosen.rate != 1.0 else ""
+    work.context.report.say(f"policy: add {number}{rate}, because {chosen.because}")
+    return drawn(number)
+
+
+def leavers(work: Work, pick: Callable[[int, Search], Leavers]) -> Leavers:
+    """The least important neurons, as many as bring the network to the size that the plan aims at.
+
+    `pick` says which a number of them are. `threshold_max` does not hold any back.
+    """
+    target, record = _target(work), work.facts[POLICY]
+    settings = work.search.model_copy(update={"add_to_remove": 1.0, "threshold_max": float("inf")})
+
+    def size_without(number: int) -> float:
+        return _size(apply(work.arch, removals(work.arch, pick(number, settings))), target)
+
+    most = sum(site.neurons for site in sites(work.arch).values() if site.open)
+    found = pick(count_for(record["aim"], size_without, most), settings)
+    record["remove"] = sum(map(len, found.values()))
+    work.context.report.say(f"policy: remove {record['remove']}, {ratio_text(record)}")
+    return found
+
+
+def additions(arch: Architecture, counts: Counts) -> list[Edit]:
+    """The edits that add so many neurons behind those of each site."""
+    present = {key: site.neurons for key, site in sites(arch).items()}
+    return [
+        AddNeurons(site=key, at=tuple(range(present[key], present[key] + count)))
+        for key, count in counts.items()
+    ]
+
+
+def removals(arch: Architecture, found: Leavers) -> list[Edit]:
+    """The edits that take out neurons, those inside a residual before those around it."""
+    inside_first = [key for key in reversed(sites(arch)) if key in found]
+    return [RemoveNeurons(site=key, at=tuple(found[key])) for key in inside_first]
+
+
+def with_loss(work: Work, exact: Mapping[str, Any]) -> dict[str, Any]:
+    """`exact` with the last training loss at this step's point; without a policy there are no points."""
+    rest = {key: value for key, value in exact.items() if key != POLICY}
+    if work.search.policy != "auto":
+        return rest
+    *before, last = exact[POLICY]
+    return {**rest, POLICY: [*before, {**last, "loss": work.metrics[-1]["loss"]}]}
+
+
+def _target(work: Work) -> Target:
+    target = work.search.target
+    if target is None:
+        raise ValueError("a policy has a target: nhnas.spec.policy_findings")
+    return target
+
+
+def _now(work: Work, target: Target) -> Point:
+    """The network as it is before it grows."""
+    totals = measure(work.arch)
+    return Point(totals.parameters, totals.macs, None if target.accuracy is None else _accuracy(work))
+
+
+def _accuracy(work: Work) -> float:
+    """Of the held-out samples."""
+    held_out = work.dataset.val
+    if held_out is None:
+        raise InputError(
+            f"{work.context.spec}: search.target.accuracy is that of held-out samples, and "
+            f"{work.dataset.name} has none; set data.val, e.g. 0.1"
+        )
+    return evaluate(work.engine.network, work.dataset, held_out, work.document.train)["accuracy"]
+
+
+def _number_to_add(
+    arch: Architecture, target: Target, chosen: Plan, drawn: Callable[[int], dict[str, int]]
+) -> int:
+    """Neurons that bring the network nearest to the size `grown`; one at least."""
+
+    def size_with(number: int) -> float:
+        return _size(apply(arch, additions(arch, drawn(number))), target)
+
+    most = 8
+    while most < MOST and drawn(most) and size_with(most) < chosen.grown:
+        most *= 2
+    return max(1, count_for(chosen.grown, size_with, most))
+
+
+def _size(arch: Architecture, target: Target) -> float:
+    totals = measure(arch)
+    return size_of(totals.parameters, totals.macs, target)

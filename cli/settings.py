@@ -1,0 +1,66 @@
+"""The settings that a version was trained with, and what a person changed of them since the one before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nhnas.compiler.history import load_info
+from nhnas.compiler.place import store_folder
+from nhnas.spec.document import Document
+
+if TYPE_CHECKING:
+    from nhnas.work import Work
+
+SETTINGS = "settings"
+"""Key of a version's `info`: data, train and search as they were; and of its `facts`: what had changed."""
+SECTIONS = ("data", "train", "search")
+_LONGEST = 40
+
+Settings = Mapping[str, Mapping[str, Any]]
+
+
+def settings_of(document: Document) -> dict[str, dict[str, Any]]:
+    """The sections of a file with all defaults, as JSON data."""
+    return {section: getattr(document, section).model_dump(mode="json") for section in SECTIONS}
+
+
+def note_settings(work: Work) -> None:
+    """Say, and note in `facts`, what differs from the settings of the version that `work` starts from.
+
+    The file that was saved with that version may already hold what a person edited during its training: what
+    it was trained with is in its record.
+    """
+    if work.parent is None:
+        return
+    info = load_info(store_folder(work.context.spec), work.parent).state["info"]
+    if found := changed(info.get(SETTINGS, {}), settings_of(work.document)):
+        work.facts[SETTINGS] = found
+        work.context.report.say(f"settings changed since version {work.version - 1}: {changes_text(found)}")
+
+
+def changed(before: Settings, after: Settings) -> dict[str, list[Any]]:
+    """`{"train.lr": [0.05, 0.01]}`; keys that the older record does not know are left out."""
+    return {
+        f"{section}.{key}": [old, after[section][key]]
+        for section, keys in before.items()
+        for key, old in keys.items()
+        if key in after.get(section, {}) and after[section][key] != old
+    }
+
+
+def changes_text(changes: Mapping[str, list[Any]]) -> str:
+    """`train.lr 0.05 → 0.01, search.schedule changed`."""
+    return ", ".join(f"{path} {_change(*pair)}" for path, pair in changes.items())
+
+
+def _change(old: Any, new: Any) -> str:
+    text = f"{_value(old)} → {_value(new)}"
+    return text if len(text) <= _LONGEST else "changed"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)

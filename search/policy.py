@@ -1,0 +1,174 @@
+"""`policy: auto`: how far a step grows, shrinks or exchanges, and at which rate, to come to a target.
+
+The size of a network is its parameters (or multiply-accumulates) in units of `search.target`, whichever is
+nearer to its limit where the target names both; with a target of accuracy alone it is the plain number of
+parameters and has no limit. A step grows to `Plan.grown`, trains, and gives up its least important neurons
+until it is at `Plan.aim`: so the size is met to a neuron, whatever the neurons cost that came and went, and
+`add_to_remove` is what follows from it. A plan is a function of the points alone, which are saved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nhnas.spec.config import Target
+
+Mode = Literal["grow", "hold", "shrink"]
+
+WITHIN = 0.03
+"""A size this close to the target, or to the bracket of an accuracy, is there."""
+GROWTH = 2.0
+"""Most that a step multiplies the size by. In parameters: two fifths more neurons in every layer."""
+FIRST_GROWTH = 0.25
+"""Share of the target that a step may add however small the network: three or four steps lead anywhere."""
+SHRINKAGE = 0.8
+"""Most that a step shrinks by: every tenth neuron, about what the authors' shrinking run gave up a step."""
+TURNOVER = 0.2
+"""Share of the size that comes and goes in every step: a tenth of the neurons, as in the authors' long run
+(80 and 7% of some 1,500); it falls with the rate, so that a network that is there comes to rest."""
+PROGRESS = 0.01
+"""A held network whose training loss falls by less has reached a plateau."""
+DECAY, LEAST_RATE = 0.7, 0.1
+"""Of the learning rate at each plateau; the authors' schedule falls by 1.3 to 2.5 at a time, 7.5 in all."""
+MEMORY = 32
+"""Points that are kept."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The start of a step, and what the step then did: `mode`, and its last training loss.
+
+    Of the present step, which is the last point, both are None. `accuracy` is that of held-out samples,
+    None where the target names none.
+    """
+
+    parameters: int
+    macs: int
+    accuracy: float | None = None
+    mode: Mode | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Grow to size `grown`, come back to size `aim`, at `rate` times the learning rate."""
+
+    mode: Mode
+    grown: float
+    aim: float
+    rate: float
+    because: str
+
+
+def size_of(parameters: int, macs: int, target: Target) -> float:
+    """Size in units of the target; parameters where it names an accuracy alone."""
+    limits = ((parameters, target.params), (macs, target.macs))
+    shares = [value / limit for value, limit in limits if limit is not None]
+    return max(shares) if shares else float(parameters)
+
+
+def plan(points: Sequence[Point], target: Target) -> Plan:
+    """What the step does that begins at the last of `points`."""
+    sizes = [size_of(point.parameters, point.macs, target) for point in points]
+    limit = math.inf if target.params is None and target.macs is None else 1.0
+    now, rate = sizes[-1], _rate(points[:-1])
+    aim = _toward(now, limit)
+    if target.accuracy is not None:
+        met = [p.accuracy is not None and p.accuracy >= target.accuracy for p in points]
+        if any(met):
+            aim = min(_while_it_holds(sizes, met), _toward(now, limit))
+    mode: Mode = "hold"
+    if abs(aim / now - 1.0) > WITHIN:
+        mode = "grow" if aim > now else "shrink"
+    grown = max(now, aim) * (1.0 + TURNOVER * rate)
+    return Plan(mode, grown, aim, rate, _because(points[-1], target, mode, aim / now))
+
+
+def count_for(wanted: float, size_with: Callable[[int], float], most: int) -> int:
+    """The number from 0 to `most` whose size comes nearest to `wanted`; the smaller one of two.
+
+    `size_with` rises or falls with the number, if only roughly.
+    """
+    if most == 0:
+        return 0
+    rising = size_with(most) >= size_with(0)
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        size = size_with(middle)
+        if size >= wanted if rising else size <= wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return min((n for n in (low - 1, low) if n >= 0), key=lambda n: abs(size_with(n) - wanted))
+
+
+def policy_text(record: Mapping[str, Any]) -> str:
+    """`policy: add 12, add_to_remove 1.40, because …`, of a plan with the numbers that came of it."""
+    rate = f", lr × {record['rate']:.2g}" if record["rate"] != 1.0 else ""
+    return f"policy: add {record['add']}, {ratio_text(record)}{rate}, because {record['because']}"
+
+
+def ratio_text(record: Mapping[str, Any]) -> str:
+    """`add_to_remove 1.40`."""
+    removed = record["remove"]
+    return f"add_to_remove {record['add'] / removed:.2f}" if removed else "nothing to remove"
+
+
+def _toward(now: float, limit: float) -> float:
+    """The next size on the way to a limit; without one, growth."""
+    if now >= limit:
+        return max(limit, now * SHRINKAGE)
+    first = now + FIRST_GROWTH * limit if math.isfinite(limit) else 0.0
+    return min(limit, max(now * GROWTH, first))
+
+
+def _while_it_holds(sizes: Sequence[float], met: Sequence[bool]) -> float:
+    """The next size once the accuracy was met: the smallest that holds it, by halving the bracket.
+
+    What failed before it was met for the first time had been trained too little, and says nothing. A size
+    that fails gets one more step to recover.
+    """
+    first, now = met.index(True), sizes[-1]
+    since = list(zip(sizes[first:], met[first:], strict=True))
+    if met[-1]:
+        failed = max((size for size, ok in since if not ok and size <= now), default=0.0)
+        lower = max(now * SHRINKAGE, math.sqrt(now * failed))
+        return lower if lower < now * (1.0 - WITHIN) else now
+    if met[-2]:
+        return now
+    enough = min((size for size, ok in since if ok and size > now), default=now * GROWTH)
+    middle = math.sqrt(now * enough)
+    return middle if middle > now * (1.0 + WITHIN) else enough
+
+
+def _rate(points: Sequence[Point]) -> float:
+    """Factor of the learning rate: it falls at every plateau since the network last grew."""
+    plateaus, best = 0, math.inf
+    for point in points:
+        if point.mode == "grow":
+            plateaus = 0
+        if point.mode != "hold" or point.loss is None:
+            best = math.inf  # of another size
+            continue
+        plateaus += point.loss > best * (1.0 - PROGRESS)
+        best = min(best, point.loss)
+    return max(LEAST_RATE, DECAY**plateaus)
+
+
+def _because(now: Point, target: Target, mode: Mode, factor: float) -> str:
+    """`68,210 of 130,000 parameters, 88.10% of 92.00% held-out accuracy: grow to 1.50 times`."""
+    parts = [
+        f"{value:,} of {limit:,} {name}"
+        for name, value, limit in (
+            ("parameters", now.parameters, target.params),
+            ("MACs", now.macs, target.macs),
+        )
+        if limit is not None
+    ]
+    if target.accuracy is not None and now.accuracy is not None:
+        parts.append(f"{now.accuracy:.2%} of {target.accuracy:.2%} held-out accuracy")
+    return f"{', '.join(parts)}: {mode}" + (f" to {factor:.2f} times the size" if mode != "hold" else "")

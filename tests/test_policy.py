@@ -1,0 +1,316 @@
+"""`policy: auto`: the plan as a function of its points, and the search that follows it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nhnas.compiler.store import Snapshot, load_snapshot
+from nhnas.log import history
+from nhnas.log_table import table
+from nhnas.search.policy import (
+    FIRST_GROWTH,
+    GROWTH,
+    LEAST_RATE,
+    SHRINKAGE,
+    WITHIN,
+    Mode,
+    Plan,
+    Point,
+    count_for,
+    plan,
+    policy_text,
+    size_of,
+)
+from nhnas.spec.config import Target
+from nhnas.spec.document import parse_document, read_document
+from nhnas.spec.errors import InputError
+from tests import tiny
+from tests.test_resume import check_every_batch, prepared, run_two
+
+LAW = settings(derandomize=True, deadline=None, max_examples=200)
+AUTO = "policy: auto, target: {params: 150}"
+PARAMS = Target(params=1000)
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk: no test here cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def follow(
+    target: Target,
+    start: int,
+    steps: int,
+    accuracy: Callable[[int], float] | None = None,
+    loss: float = 1.0,
+) -> list[tuple[Point, Plan]]:
+    """A network without friction: each step ends where the plan aims; MACs are ten times the parameters."""
+    points, found = list[Point](), list[tuple[Point, Plan]]()
+    for _ in range(steps):
+        size = start if not found else max(1, round(start * found[-1][1].aim / size_at(start, target)))
+        start = size
+        now = Point(size, 10 * size, None if accuracy is None else accuracy(size))
+        found.append((now, plan([*points, now], target)))
+        points.append(Point(now.parameters, now.macs, now.accuracy, found[-1][1].mode, loss))
+    return found
+
+
+def size_at(parameters: int, target: Target) -> float:
+    """Of the network of `follow`."""
+    return size_of(parameters, 10 * parameters, target)
+
+
+def test_the_size_is_the_share_of_what_is_nearer_to_its_limit() -> None:
+    """Parameters, MACs or the larger share of both; with an accuracy alone the parameters themselves."""
+    assert 0.5 == size_of(500, 10, PARAMS)
+    assert 0.1 == size_of(500, 10, Target(macs=100))
+    assert 0.5 == size_of(500, 10, Target(params=1000, macs=100))
+    assert 500.0 == size_of(500, 10, Target(accuracy=0.9))
+
+
+@LAW
+@given(limit=st.integers(200, 10**7), share=st.floats(0.001, 40.0), macs=st.booleans())
+def test_a_target_is_reached_and_kept(limit: int, share: float, macs: bool) -> None:
+    """From anywhere within 25 steps, never past it; doubling or by a quarter of it up, by a fifth down."""
+    target = Target(macs=10 * limit) if macs else Target(params=limit)
+    start = max(1, round(limit * share))
+    sizes = [point.parameters / limit for point, _ in follow(target, start, 30)]
+    ahead = [size for size in sizes if abs(size - 1.0) > WITHIN]
+    assert len(ahead) <= 25
+    assert sizes[: len(ahead)] == ahead
+    for old, new in pairwise(sizes):
+        assert SHRINKAGE * old - 0.01 <= new <= max(GROWTH * old, old + FIRST_GROWTH) + 0.01
+        assert max(old, 1.0) + 0.01 >= new >= min(old, 1.0) - 0.01
+
+
+def test_it_grows_fast_holds_and_shrinks() -> None:
+    """At first by a quarter of the target, then doubling; balanced when there; by a fifth from above."""
+    found = follow(PARAMS, 20, 6)
+    assert [20, 270, 540, 1000, 1000, 1000] == [point.parameters for point, _ in found]
+    assert [*["grow"] * 3, *["hold"] * 3] == [chosen.mode for _, chosen in found]
+    assert [2000, 1600, 1280, 1024, 1000] == [point.parameters for point, _ in follow(PARAMS, 2000, 5)]
+    assert "shrink" == follow(PARAMS, 2000, 1)[0][1].mode
+
+
+@pytest.mark.parametrize(("start", "grown"), [(300, 0.72), (1000, 1.2), (2000, 2.4)])
+def test_a_fifth_comes_on_top_and_goes_again(start: int, grown: float) -> None:
+    """A step grows a fifth beyond where it comes from and where it goes, whichever is larger."""
+    ((_, chosen),) = follow(PARAMS, start, 1)
+    assert pytest.approx(grown) == chosen.grown
+
+
+def test_the_rate_falls_at_plateaus_of_a_held_network() -> None:
+    """Each held step without a hundredth less loss: 0.7 times, a tenth at least; turnover falls with it."""
+    rates = [chosen.rate for _, chosen in follow(PARAMS, 1000, 12)]
+    assert pytest.approx([1, 1, *(max(0.7**k, LEAST_RATE) for k in range(1, 11))]) == rates
+    last = follow(PARAMS, 1000, 12)[-1][1]
+    assert pytest.approx(1.0 + 0.2 * LEAST_RATE) == last.grown
+    held: list[Mode] = ["hold", "hold", "grow", "hold"]
+    points = [Point(1000, 0, None, mode, 1.0) for mode in held]
+    assert 1.0 == plan([*points, Point(1000, 0)], PARAMS).rate
+    falling = [Point(1000, 0, None, "hold", 1.0 / (k + 1)) for k in range(9)]
+    assert 1.0 == plan([*falling, Point(1000, 0)], PARAMS).rate
+
+
+def test_an_accuracy_that_is_reached_lets_the_network_shrink_while_it_holds() -> None:
+    """Grow until it is met, then shrink to the smallest size that keeps it, and stay there."""
+    found = follow(Target(accuracy=0.9), 100, 40, accuracy=lambda size: 0.95 if size >= 700 else 0.85)
+    sizes = [point.parameters for point, _ in found]
+    assert [100, 200, 400, 800, 640, 640, 716, 677, 677] == sizes[:9]
+    assert {716} == set(sizes[9:])
+
+
+def test_an_accuracy_out_of_reach_stops_at_the_size_of_the_target() -> None:
+    """With both, the size is the limit."""
+    found = follow(Target(accuracy=0.9, params=1000), 100, 20, accuracy=lambda _: 0.5)
+    assert 1000 == max(point.parameters for point, _ in found) == found[-1][0].parameters
+
+
+def test_a_first_failure_gets_a_step_to_recover() -> None:
+    """The size is held once; failing twice leads back up, halfway to what held."""
+    target = Target(accuracy=0.9)
+    points = [Point(1000, 0, 0.95, "shrink", 1.0), Point(800, 0, 0.85)]
+    assert ("hold", 800.0) == (plan(points, target).mode, plan(points, target).aim)
+    points = [points[0], Point(800, 0, 0.85, "hold", 1.0), Point(800, 0, 0.86)]
+    assert ("grow", math.sqrt(800 * 1000)) == (plan(points, target).mode, plan(points, target).aim)
+
+
+def test_the_reason_is_told() -> None:
+    """Figures against the target, and what follows from them."""
+    both = Target(params=130_000, accuracy=0.92)
+    chosen = plan([Point(60_000, 0, 0.881)], both)
+    told = "60,000 of 130,000 parameters, 88.10% of 92.00% held-out accuracy: grow to 2.00 times the size"
+    assert told == chosen.because
+    record = {"add": 12, "remove": 8, "rate": 0.7, "because": told}
+    assert f"policy: add 12, add_to_remove 1.50, lr × 0.7, because {told}" == policy_text(record)
+    assert "policy: add 12, nothing to remove, because x" == policy_text(
+        {"add": 12, "remove": 0, "rate": 1.0, "because": "x"}
+    )
+
+
+@LAW
+@given(wanted=st.integers(-20, 140), most=st.integers(0, 40), slope=st.sampled_from([-3, -1, 1, 3]))
+def test_the_number_whose_size_is_nearest(wanted: int, most: int, slope: int) -> None:
+    """As if all were tried, the smaller one of two."""
+
+    def size(number: int) -> float:
+        return float(50 + slope * number)
+
+    best = min(range(most + 1), key=lambda n: abs(size(n) - wanted))
+    assert best == count_for(float(wanted), size, most)
+
+
+def auto(folder: Path, text: str = tiny.DENSE, target: str = AUTO) -> Path:
+    """A spec with a policy."""
+    return tiny.make(folder / "start", text.replace("add: 8", target))
+
+
+def snapshot_of(spec: Path) -> Snapshot:
+    """Of the version that the file names."""
+    return load_snapshot(spec.parent / ".nhnas", str(read_document(spec).state))
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "limit"),
+    [(tiny.DENSE, "params", 900), (tiny.CONV, "params", 3000), (tiny.CONV, "macs", 60000)],
+)
+def test_a_search_comes_to_its_target_and_stays(text: str, target: str, limit: int, tmp_path: Path) -> None:
+    """A real search, of matrices and of convolutions: within 3% after six steps, and from then on."""
+    spec = auto(tmp_path, text, f"policy: auto, target: {{{target}: {limit}}}")
+    tiny.run(spec, steps=9)
+    key = {"params": "parameters"}.get(target, target)
+    sizes = [record[key] / limit for record in history(spec)]
+    assert all(abs(size - 1.0) <= WITHIN for size in sizes[5:]), sizes
+    assert all(size <= 1.0 + WITHIN for size in sizes), sizes
+
+
+def test_a_target_that_is_lowered_by_hand_is_followed_down(tmp_path: Path) -> None:
+    """The next step sees it: the network shrinks, a fifth a step."""
+    spec = auto(tmp_path, target="policy: auto, target: {params: 900}")
+    tiny.run(spec, steps=6)
+    tiny.edit(spec, "params: 900", "params: 500")
+    report = tiny.Counting()
+    tiny.run(spec, report, steps=5)
+    sizes = [record["parameters"] for record in history(spec)]
+    assert sizes[5] > 870
+    assert abs(sizes[-1] / 500 - 1.0) <= WITHIN, sizes
+    assert sorted(sizes[5:8], reverse=True) == sizes[5:8]
+    said = [
+        line for line in report.lines if line.startswith("settings changed since version 6: search.target")
+    ]
+    assert 1 == len(said)
+
+
+def test_the_decision_is_in_the_record_and_in_the_log(tmp_path: Path) -> None:
+    """What was added and removed, the rate and the reason; the points that the next decision needs."""
+    spec = auto(tmp_path)
+    tiny.run(spec, steps=3)
+    snapshot, records = snapshot_of(spec), history(spec)
+    points = snapshot.state["exact"]["policy"]
+    assert [40, *(record["parameters"] for record in records[:-1])][1:] == [p["parameters"] for p in points][
+        1:
+    ]
+    assert snapshot.metrics[-1]["loss"] == points[-1]["loss"]
+    decision = records[-1]["policy"]
+    counts = dict.fromkeys(("add_neurons", "remove_neurons"), 0)
+    for edit in snapshot.edits:
+        if edit["kind"] in counts:
+            counts[edit["kind"]] += len(edit["at"])
+    assert counts == {"add_neurons": decision["add"], "remove_neurons": decision["remove"]}
+    assert policy_text(decision) in table(records)
+
+
+def test_without_a_policy_nothing_of_it_is_saved(tmp_path: Path) -> None:
+    """Switched off again, the record of its points goes too."""
+    spec = auto(tmp_path)
+    tiny.step(spec)
+    tiny.edit(spec, AUTO, "add: 8")
+    tiny.step(spec)
+    assert "policy" not in snapshot_of(spec).state["exact"]
+    assert [True, False] == [record["policy"] is not None for record in history(spec)]
+
+
+def test_held_out_accuracy_steers(tmp_path: Path) -> None:
+    """An accuracy that any network has lets it shrink from the first step on, as low as it goes."""
+    text = tiny.DENSE.replace('"mydata:points"', '"mydata:points", val: 0.25')
+    spec = auto(tmp_path, text, "policy: auto, target: {accuracy: 0.01}")
+    tiny.run(spec, steps=4)
+    sizes = [record["parameters"] for record in history(spec)]
+    assert sizes[-1] < sizes[0] < 43
+    assert all(0.0 <= point["accuracy"] <= 1.0 for point in snapshot_of(spec).state["exact"]["policy"])
+
+
+def test_a_source_without_held_out_samples(tmp_path: Path) -> None:
+    """Only when it is read is it known that a function of the person's brings none: one line."""
+    spec = auto(tmp_path, target="policy: auto, target: {accuracy: 0.9}")
+    with pytest.raises(InputError) as caught:
+        tiny.step(spec)
+    reason = "search.target.accuracy is that of held-out samples, and points has none; set data.val, e.g. 0.1"
+    assert f"{spec}: {reason}" == str(caught.value)
+
+
+def test_a_policy_stopped_at_any_batch(tmp_path: Path) -> None:
+    """Its points, its plan and its rate go on where they were: the same bytes."""
+    text = tiny.DENSE.replace("add: 8", "policy: auto, target: {params: 60}")
+    spec = prepared(tmp_path, text, 5)
+    whole = check_every_batch(run_two, spec, every=3)
+    (state,) = [content for name, content in whole.items() if name.endswith("state.json")][-1:]
+    assert b'"policy":' in state
+
+
+HEAD = "format: 1\nname: x\ninput: [2]\nnet: [{name: d, op: dense, width: 2}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "search: {policy: auto}",
+            "5:18: search.policy: auto needs something to steer at; add search.target, e.g. {params: 130000}",
+        ),
+        (
+            "search: {policy: auto, target: {}}",
+            "5:32: search.target: expected params, macs or accuracy, e.g. {params: 130000}",
+        ),
+        (
+            "search: {target: {params: 4}}",
+            "5:18: search.target: nothing reads a target without policy: auto; add that, or remove the "
+            "target",
+        ),
+        (
+            "search: {policy: auto, target: {params: 0}}",
+            "5:41: search.target.params: expected at least 1, not 0",
+        ),
+        (
+            "search: {policy: auto, target: {parms: 1}}",
+            "5:33: search.target.parms: unknown key; did you mean params?",
+        ),
+        (
+            "search: {policy: auto, target: {accuracy: 92}}\ndata: {val: 0.1}",
+            "5:43: search.target.accuracy: expected at most 1.0, not 92",
+        ),
+        (
+            "search: {policy: auto, target: {accuracy: 0.9}}",
+            "5:43: search.target.accuracy: is that of held-out samples; hold some out, e.g. data.val: 0.1",
+        ),
+        (
+            "search: {policy: auto, target: {accuracy: 0.9}}\ndata: {val: 0.1}\ntrain: {loss: mse}",
+            "5:43: search.target.accuracy: there is no accuracy with train.loss: mse; remove it",
+        ),
+        ("search: {policy: auto, target: 4}", "5:32: search.target: expected keys and values, not 4"),
+    ],
+)
+def test_wrong_targets(text: str, message: str) -> None:
+    """`nhnas check` says where and what, one line each."""
+    with pytest.raises(InputError) as caught:
+        parse_document(f"{HEAD}{text}\n".encode())
+    assert f"spec:{message}" == str(caught.value)

@@ -1,118 +1,107 @@
-"""`nhnas plot`: pictures of a version (matplotlib).
-
-Two inputs: the decision boundary, or the fitted surface. Otherwise accuracy and size over versions.
-"""
+"""`nhnas plot`: figures of a run from what its versions recorded; only `boundary` looks at the data."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nhnas.log import history
+from nhnas.plot_baselines import Baseline, read_baselines
+from nhnas.plot_loss import flatness_panel, loss_panel
+from nhnas.plot_panel import Panel
+from nhnas.plot_runs import depth_panel, epochs_panel, error_panel, neurons_panel, size_panel
+from nhnas.plot_settings import settings_panel
+from nhnas.plot_track import Track, read_track
+from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError
+from nhnas.spec.shown import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nhnas.work import Context
+FORMATS = ("png", "svg", "pdf")
+PANELS: dict[str, Callable[[Track, Sequence[Baseline]], Panel]] = {
+    "parameters": lambda track, others: size_panel(track, others, "parameters"),
+    "macs": lambda track, others: size_panel(track, others, "macs"),
+    "epochs": lambda track, _: epochs_panel(track),
+    "error": lambda track, _: error_panel(track),
+    "loss": lambda track, _: loss_panel(track),
+    "flatness": lambda track, _: flatness_panel(track),
+    "depth": lambda track, _: depth_panel(track),
+    "neurons": lambda track, _: neurons_panel(track),
+    "settings": lambda track, _: settings_panel(track),
+}
+"""In the order of the page."""
+NETWORK, BOUNDARY = "architecture", "boundary"
+FIGURES = (*PANELS, NETWORK, BOUNDARY)
 
-POINTS = 300
-"""Grid points an axis."""
-LIGHT = ("#f4c7ab", "#b5cde8", "#c3e0bd", "#dccbe8", "#f1e3a6", "#d6d6d6")
-DARK = ("#b3471b", "#1f4e8c", "#3c7a33", "#6d4494", "#8f7a10", "#4d4d4d")
-MARKERS = "o^sDvP"
-"""Of the first, second, … class; they come round again."""
 
+def plot(
+    spec: Path,
+    output: Path | None = None,
+    figure: str | None = None,
+    baselines: Sequence[Path] = (),
+    *,
+    fresh: bool = False,
+    allow_import: bool = False,
+) -> Path:
+    """Draw one of `FIGURES`, or the page of all but the boundary; returns where it lies.
 
-def plot(spec: Path, output: Path | None, context: Context) -> Path:
-    """Draw the picture that fits the spec; returns where it lies."""
-    from nhnas.spec.document import read_document
+    `fresh` and `allow_import` are for the boundary, which needs a network and its data. Raises InputError
+    (untrained, an unknown figure or ending, a baseline that cannot be read), StorageError.
+    """
+    from nhnas.compiler.files import write_file
+    from nhnas.plot_page import as_bytes, own_looks
 
-    document = read_document(spec)
-    plane = document.architecture.input == (2,)
-    path = output or spec.with_name(f"{spec.stem}.{'boundary' if plane else 'history'}.png")
-    if path.suffix not in (".png", ".svg", ".pdf"):
+    _check_name(figure)
+    path = output or spec.with_name(f"{spec.stem}.{figure or 'history'}.png")
+    form = path.suffix.lower().removeprefix(".")
+    if form not in FORMATS:
         raise InputError(f"{path}: a plot is written as .png, .svg or .pdf")
-    figure = _plane(spec, context) if plane else _history(spec)
-    try:
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
-    except OSError as error:
-        from nhnas.spec.errors import StorageError
+    if path.exists() and spec.exists() and path.samefile(spec):
+        raise InputError(f"{path}: a picture is not written over a spec; name another file")
+    with own_looks():
+        if figure == BOUNDARY:
+            from nhnas.plot_boundary import boundary_figure
 
-        raise StorageError(f"{path}: {error.strerror}") from None
+            drawn = boundary_figure(spec, fresh, allow_import)
+        else:
+            drawn = _drawn(spec, figure, baselines)
+        data = as_bytes(drawn, form)
+    write_file(path, data)
     return path
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
-    """A figure without the global state of pyplot."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()
-
-
-def _plane(spec: Path, context: Context) -> Figure:
-    """Outputs over the plane of the inputs, with the training samples."""
-    import torch
-
-    from nhnas.evaluation import load_model
-    from nhnas.opening import here, load_data
-    from nhnas.spec.document import read_document
-    from nhnas.trainer.dataset import Split
-    from nhnas.trainer.evaluate import outputs_of
-
-    document = read_document(spec)
-    dataset, network = load_data(here(document), context), load_model(spec, fresh=context.fresh)
-    points = dataset.train.inputs.numpy()
-    low, high = points.min(0), points.max(0)
-    margin = 0.1 * (high - low)
-    xs, ys = (np.linspace(a, b, POINTS) for a, b in zip(low - margin, high + margin, strict=True))
-    grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
-    outputs = outputs_of(network, dataset, Split(torch.from_numpy(grid), torch.zeros(len(grid))))
-    figure, axes = _figure(6, 5.4)
-    if dataset.is_classification:
-        areas = outputs.argmax(1).numpy().reshape(POINTS, POINTS)
-        _classes(axes, xs, ys, areas, points, dataset.train.targets.numpy())
-    else:
-        surface = axes.contourf(
-            xs, ys, outputs[:, 0].numpy().reshape(POINTS, POINTS), levels=24, cmap="viridis"
-        )
-        figure.colorbar(surface, ax=axes)
-    axes.set(title=f"{document.name}, version {document.version}", xlabel="x₁", ylabel="x₂", aspect="equal")
-    return figure
+def numbers(spec: Path, figure: str | None = None, baselines: Sequence[Path] = ()) -> list[dict[str, Any]]:
+    """What is drawn, as JSON data, one object a figure; raises InputError as `plot` does."""
+    _check_name(figure)
+    if figure == BOUNDARY:
+        raise InputError(f"--json: {BOUNDARY} has no series of numbers; name another figure")
+    found = [] if figure == NETWORK else [p.as_dict() for p in _panels(spec, figure, baselines)]
+    return [*found, _network_data(spec)] if figure in (None, NETWORK) else found
 
 
-def _classes(axes: Any, xs: Any, ys: Any, areas: Any, points: Any, targets: Any) -> None:
-    """The class of each point of the grid, `areas` [y, x], as a light colour; samples in dark ones."""
-    count = int(max(areas.max(), targets.max())) + 1
-    light = [LIGHT[n % len(LIGHT)] for n in range(count)]
-    axes.contourf(xs, ys, areas, levels=np.arange(count + 1) - 0.5, colors=light)
-    for value in range(count):
-        chosen = points[targets == value]
-        colour, marker = DARK[value % len(DARK)], MARKERS[value % len(MARKERS)]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=6, c=colour, marker=marker, linewidths=0)
+def _check_name(figure: str | None) -> None:
+    if figure is not None and figure not in FIGURES:
+        raise InputError(f"--figure: '{shown(figure)}' is none of {', '.join(FIGURES)}")
 
 
-def _history(spec: Path) -> Figure:
-    """Test accuracy (or error) and parameters over epochs."""
-    records = history(spec)
-    if not records:
-        raise InputError(f"{spec}: no version has been trained yet; `nhnas step {spec}` trains the first")
-    key = "accuracy" if "accuracy" in records[0]["test"] else "mse"
-    epochs = [record["epochs"] for record in records]
-    figure, axes = _figure(7, 4.2)
-    (first,) = axes.plot(
-        epochs, [r["test"][key] for r in records], "o-", color="#1f4e8c", label=f"test {key}"
-    )
-    other = axes.twinx()
-    (second,) = other.plot(
-        epochs, [r["parameters"] for r in records], "s--", color="#b3471b", label="parameters"
-    )
-    axes.set(xlabel="epochs", ylabel=f"test {key}", title=spec.name)
-    other.set_ylabel("parameters")
-    axes.legend(handles=[first, second], loc="lower right")
-    return figure
+def _panels(spec: Path, figure: str | None, baselines: Sequence[Path]) -> list[Panel]:
+    track = read_track(spec)
+    others = read_baselines(baselines, track)
+    return [PANELS[name](track, others) for name in PANELS if figure in (None, name)]
+
+
+def _network_data(spec: Path) -> dict[str, Any]:
+    from nhnas.show import as_data
+
+    return {"figure": NETWORK, **as_data(read_document(spec))}
+
+
+def _drawn(spec: Path, figure: str | None, baselines: Sequence[Path]) -> Figure:
+    from nhnas.plot_page import network_figure, page_figure, panel_figure
+
+    if figure == NETWORK:
+        return network_figure(read_document(spec))
+    panels = _panels(spec, figure, baselines)
+    return page_figure(panels, read_document(spec)) if figure is None else panel_figure(panels[0])

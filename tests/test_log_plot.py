@@ -1,4 +1,4 @@
-"""`nhnas log` and `nhnas plot`: what they tell of the versions, and that they change none."""
+"""`nhnas log` and `nhnas eval`: what they tell of the versions, and that they change none."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.colors
-import matplotlib.image
-import numpy as np
 import pytest
 
 from nhnas.evaluation import evaluate_spec
 from nhnas.log import edits_text, history, measure_text
 from nhnas.log_table import table
-from nhnas.plot import DARK, plot
 from nhnas.report import Silent
 from nhnas.spec.document import read_document
-from nhnas.spec.errors import InputError, StorageError
+from nhnas.spec.errors import InputError
 from nhnas.spec.measure import measure
 from nhnas.work import Context
 from tests import tiny
@@ -120,7 +116,9 @@ def test_eval_is_the_same_whatever_the_training_ran_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trained in channels_last, the saved figures are still those of `eval`."""
-    monkeypatch.setattr("nhnas.opening.measured", lambda n, *_: replace(n, memory_format="channels_last"))
+    monkeypatch.setattr(
+        "nhnas.opening.measured", lambda n, *_: (replace(n, memory_format="channels_last"), None)
+    )
     text = tiny.CONV.replace("deterministic: true", "threads: 1").replace("width: 3, act", "width: 16, act")
     spec = tiny.make(tmp_path / "work", text)
     for _ in range(2):
@@ -177,57 +175,3 @@ def test_texts_of_edits_and_measures() -> None:
         measure_text({"accuracy": 0.98312}),
         measure_text({"mse": 0.00042101}),
     ]
-
-
-def pixels(path: Path) -> Any:
-    """The picture as numbers."""
-    return matplotlib.image.imread(path)
-
-
-@pytest.mark.parametrize(("text", "classes"), [(tiny.DENSE, 2), (tiny.DENSE, 3), (REGRESSION, 0)])
-def test_a_picture_of_the_plane(text: str, classes: int, tmp_path: Path) -> None:
-    """Two inputs: the boundary or the surface, beside the spec; the spec and its store are untouched."""
-    text = text.replace("width: 2, note", f"width: {max(classes, 1)}, note")
-    spec = tiny.make(tmp_path / "work", text, classes)
-    tiny.step(spec)
-    before = tiny.outcome(spec)
-    path = plot(spec, None, context(spec))
-    assert spec.with_name("spec.boundary.png") == path
-    assert pixels(path).std() > 0.05
-    path.unlink()
-    assert before == tiny.outcome(spec)
-
-
-def test_every_class_is_in_the_picture(tmp_path: Path) -> None:
-    """Of three classes each has points in a colour of its own."""
-    text = tiny.DENSE.replace("width: 2, note", "width: 3, note")
-    three = plot(
-        tiny.make(tmp_path / "work", text, 3), tmp_path / "three.png", context(tmp_path / "work/spec.yaml")
-    )
-    colours = {tuple(pixel) for pixel in pixels(three)[..., :3].reshape(-1, 3).tolist()}
-    wanted = [matplotlib.colors.to_rgb(colour) for colour in DARK[:3]]
-    missing = [w for w in wanted if not any(np.allclose(w, colour, atol=0.01) for colour in colours)]
-    assert [] == missing
-
-
-def test_a_picture_of_the_history(tmp_path: Path) -> None:
-    """Other inputs: accuracy and parameters over the epochs; an untrained file has no history."""
-    spec = tiny.make(tmp_path / "work", tiny.CONV)
-    with pytest.raises(InputError, match="no version has been trained yet; `nhnas step"):
-        plot(spec, None, context(spec))
-    tiny.run(spec, steps=2)
-    path = plot(spec, None, context(spec))
-    assert spec.with_name("spec.history.png") == path
-    assert pixels(path).std() > 0.02
-
-
-def test_where_a_picture_may_go(tmp_path: Path) -> None:
-    """As .png, .svg or .pdf; another ending and a folder that is not there are errors."""
-    spec = tiny.make(tmp_path / "work")
-    for ending, start in ((".svg", b"<?xml"), (".pdf", b"%PDF"), (".png", b"\x89PNG")):
-        path = plot(spec, tmp_path / f"picture{ending}", context(spec))
-        assert path.read_bytes().startswith(start)
-    with pytest.raises(InputError, match=r"a plot is written as \.png, \.svg or \.pdf"):
-        plot(spec, tmp_path / "picture.txt", context(spec))
-    with pytest.raises(StorageError, match="No such file or directory"):
-        plot(spec, tmp_path / "nowhere" / "picture.png", context(spec))

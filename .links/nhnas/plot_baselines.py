@@ -1,0 +1,1 @@
+../../cli/plot_baselines.py

@@ -1,0 +1,74 @@
+"""`nhnas plot --figure boundary`: the outputs over the plane of two inputs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import matplotlib.colors
+import matplotlib.image
+import numpy as np
+import pytest
+
+from nhnas.plot import plot
+from nhnas.plot_boundary import DARK
+from nhnas.spec.errors import InputError
+from tests import tiny
+
+REGRESSION = """\
+format: 1
+name: surface
+input: [2]
+net: [{name: a, op: dense, width: 3, residual: {hidden: 2}}, {name: head, op: dense, width: 1}]
+data: {dataset: regression2d}
+train: {loss: mse, batch: 500, deterministic: true}
+search: {add: 2, max_epochs: 1, fade_epochs: 1, settle_epochs: 0}
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk: no test here cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def boundary(spec: Path, output: Path | None = None) -> Path:
+    """The picture of a spec, in this process."""
+    return plot(spec, output, "boundary")
+
+
+def pixels(path: Path) -> Any:
+    """The picture as numbers [rows, columns, colours]."""
+    return matplotlib.image.imread(path)
+
+
+@pytest.mark.parametrize(("text", "classes"), [(tiny.DENSE, 2), (tiny.DENSE, 3), (REGRESSION, 0)])
+def test_a_picture_of_the_plane(text: str, classes: int, tmp_path: Path) -> None:
+    """Two inputs: the boundary or the surface, beside the spec; the spec and its store are untouched."""
+    text = text.replace("width: 2, note", f"width: {max(classes, 1)}, note")
+    spec = tiny.make(tmp_path / "work", text, classes)
+    tiny.step(spec)
+    before = tiny.outcome(spec)
+    path = boundary(spec)
+    assert spec.with_name("spec.boundary.png") == path
+    assert pixels(path).std() > 0.05
+    path.unlink()
+    assert before == tiny.outcome(spec)
+
+
+def test_every_class_is_in_the_picture(tmp_path: Path) -> None:
+    """Of three classes each has points in a colour of its own; an untrained network is drawn, too."""
+    text = tiny.DENSE.replace("width: 2, note", "width: 3, note")
+    three = boundary(tiny.make(tmp_path / "work", text, 3), tmp_path / "three.png")
+    colours = {tuple(pixel) for pixel in pixels(three)[..., :3].reshape(-1, 3).tolist()}
+    wanted = [matplotlib.colors.to_rgb(colour) for colour in DARK[:3]]
+    missing = [w for w in wanted if not any(np.allclose(w, colour, atol=0.01) for colour in colours)]
+    assert [] == missing
+
+
+def test_other_inputs_have_no_plane(tmp_path: Path) -> None:
+    """The message says what is there instead."""
+    spec = tiny.make(tmp_path / "work", tiny.CONV)
+    with pytest.raises(InputError, match="a boundary needs two inputs, not 2×5×5"):
+        boundary(spec)

@@ -35,10 +35,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## two steps on the spirals, from scratch, in ./demo
 	rm -rf demo && mkdir demo && cp examples/spirals/spec.yaml demo/
-	cd demo && unset NHNAS_STORE && for command in step step log eval plot; do \
+	cd demo && unset NHNAS_STORE && for command in step step log eval plot "plot --figure boundary"; do \
 	  echo && echo "\$$ nhnas $$command spec.yaml" && ../.venv/bin/nhnas $$command spec.yaml || exit; \
 	done
-	@echo && echo "the decision boundary is drawn in demo/spec.boundary.png; go on there: cd demo, ../.venv/bin/nhnas step spec.yaml"
+	@echo && echo "the run is drawn in demo/spec.history.png, the decision boundary in demo/spec.boundary.png; go on there: cd demo, ../.venv/bin/nhnas step spec.yaml"
 
 test: $(READY) ## all tests that need no system package
 	$(PYTEST) -m 'not system and not crash' $(ARGS)

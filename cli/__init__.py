@@ -146,14 +146,18 @@ def run(
     *,
     steps: int | None = None,
     to: int | None = None,
+    until: Sequence[str] = (),
     probe_samples: int = 256,
     report: Report | None = None,
 ) -> Sequence[Saved]:
-    """Several steps, `steps` more or up to version `to`; errors as `step`."""
+    """Several steps, `steps` more or up to version `to`, or until a goal of `until` is met; errors as `step`.
+
+    Goals are texts such as `params=70000`, `accuracy>=0.92`; what is met first ends it.
+    """
     from nhnas.command import Options
     from nhnas.command import run as run_command
 
-    return run_command(Path(spec), steps, to, Options(probe_samples=probe_samples), report)
+    return run_command(Path(spec), steps, to, Options(probe_samples=probe_samples), report, until)
 
 
 def train(spec: Pathish, *, epochs: int, report: Report | None = None) -> Saved:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,17 @@ from nhnas.compiler.lock import hold
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import Slot, clear_slot, read_slot, write_slot
 from nhnas.edits_file import EditsFile
+from nhnas.goal import check_goals, command_text, is_over, resolved, tell_where_it_ends
 from nhnas.opening import begin, resume
 from nhnas.reached import current_version
 from nhnas.report import Report, Silent
 from nhnas.rollback import work_through
 from nhnas.search_step import run_step
+from nhnas.settings import note_settings
 from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError, TrainingError
 from nhnas.trainer.phases import Follow
+from nhnas.until import Until, parse_until
 from nhnas.work import PROBE_SAMPLES, Context, Work
 
 
@@ -49,10 +52,12 @@ class Request:
     steps: int | None = None
     to: int | None = None
     epochs: int | None = None
+    until: tuple[Until, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields that were given."""
-        return {key: value for key, value in vars(self).items() if value is not None and value is not False}
+        """The fields that were given, as JSON data."""
+        given = {**vars(self), "until": [str(goal) for goal in self.until] or None}
+        return {key: value for key, value in given.items() if value is not None and value is not False}
 
 
 def step(spec: Path, to: int | None, options: Options, report: Report | None = None) -> list[Saved]:
@@ -64,17 +69,23 @@ def step(spec: Path, to: int | None, options: Options, report: Report | None = N
 
 
 def run(
-    spec: Path, steps: int | None, to: int | None, options: Options, report: Report | None = None
+    spec: Path,
+    steps: int | None,
+    to: int | None,
+    options: Options,
+    report: Report | None = None,
+    until: Iterable[str] = (),
 ) -> list[Saved]:
-    """Several steps: `steps` more, or up to version `to`."""
-    if (steps is None) == (to is None):
-        raise InputError("run needs either --steps N or --to VERSION")
+    """Several steps: `steps` more, up to version `to`, or until a goal is met; what comes first ends it."""
+    goals = parse_until(until)
+    if (steps is not None and to is not None) or (steps is None and to is None and not goals):
+        raise InputError("run needs either --steps N or --to VERSION, or --until GOAL, or both")
     version = _version_of(spec, options)
     if to is not None and to < version:
         raise InputError(f"{spec} is at version {version} already, beyond {to}; check out the older one")
-    return train_under_lock(
-        spec, Request("run", options.fresh, steps=steps, to=to), options, run_step, report
-    )
+    check_goals(goals, read_document(spec), options.fresh)
+    request = Request("run", options.fresh, steps=steps, to=to, until=goals)
+    return train_under_lock(spec, request, options, run_step, report)
 
 
 def train(spec: Path, epochs: int, options: Options, report: Report | None = None) -> list[Saved]:
@@ -124,19 +135,22 @@ def _until_goal(
     slot = _checked(read_slot(store, key), request, context)
     document = read_document(context.spec)
     version = _version_before(slot, document, context)
-    goal = _goal(request, version) if slot is None else slot.goal
+    goal = _goal(request, version, document) if slot is None else slot.goal
+    started = slot if slot is not None and _is_midway(slot, document) else None
     saved: list[Saved] = []
-    while version < goal["to"]:
-        if slot is not None and slot.data.get("stage") and not _is_committed(slot, document):
-            context.report.say(f"continuing version {slot.data['version']} ({slot.data['stage']})")
-            work = resume(context, slot)
+    is_done = started is None and is_over(goal, version, document, context.report)
+    while not is_done:
+        if started is not None:
+            context.report.say(f"continuing version {started.data['version']} ({started.data['stage']})")
+            work = resume(context, started)
         else:
             first = version == goal["from"]
             base = load_base(
                 document, context.spec, fresh=context.fresh and first, edits=edits if first else None
             )
             work = begin(context, base, goal, version + 1)
-        slot = None
+            note_settings(work)
+        started = None
         context.report.say(f"{context.spec.name}: version {work.version}")
         try:
             saved.append(work_through(work, work_on))
@@ -144,10 +158,12 @@ def _until_goal(
             _drop(work)
             raise
         document = read_document(context.spec)
-        if saved[-1].path != context.spec:
-            break
         version = saved[-1].version
-        if version < goal["to"]:
+        if saved[-1].path != context.spec:
+            tell_where_it_ends(goal, saved[-1].path, context)
+            break
+        is_done = is_over(goal, version, document, context.report)
+        if not is_done:
             write_slot(store, key, goal, {}, {"file_state": saved[-1].state})
     clear_slot(store, key)
     return saved
@@ -155,15 +171,17 @@ def _until_goal(
 
 def _version_before(slot: Slot | None, document: Document, context: Context) -> int:
     """The version that there is, seen from the command's goal."""
-    if slot is not None and slot.data.get("stage") and not _is_committed(slot, document):
+    if slot is not None and _is_midway(slot, document):
         return int(slot.data["version"]) - 1
     return 0 if context.fresh and slot is None else current_version(document)
 
 
-def _goal(request: Request, version: int) -> dict[str, Any]:
-    """What the slot remembers of a command that starts at `version`."""
-    to = version + (request.steps or 1) if request.to is None else request.to
-    return {"request": request.as_dict(), "from": version, "to": to}
+def _goal(request: Request, version: int, document: Document) -> dict[str, Any]:
+    """What the slot remembers of a command that starts at `version`; `to` None: only `until` ends it."""
+    steps = request.steps or (None if request.until else 1)
+    to = version + steps if request.to is None and steps is not None else request.to
+    goal = {"request": request.as_dict(), "from": version, "to": to}
+    return goal | (resolved(request.until, document, request.fresh) if request.until else {})
 
 
 def _drop(work: Work) -> None:
@@ -184,10 +202,9 @@ def _checked(slot: Slot | None, request: Request, context: Context) -> Slot | No
         return None
     asked = slot.goal["request"]
     if not _is_same(request, asked, slot.goal["to"]):
-        options = [f" --{k}" if v is True else f" --{k} {v}" for k, v in asked.items() if k != "command"]
-        words = f"nhnas {asked['command']}{''.join(options)}"
         raise InputError(
-            f"{context.spec}: `{words}` was interrupted; go on with the same command, or --discard it"
+            f"{context.spec}: `{command_text(asked)}` was interrupted; go on with the same command, or "
+            "--discard it"
         )
     document = read_document(context.spec)
     if document.state != slot.data["file_state"] and not _is_committed(slot, document):
@@ -203,6 +220,11 @@ def _is_same(request: Request, asked: dict[str, Any], to: int) -> bool:
     if request.command == asked["command"] == "step":
         return request.fresh == asked.get("fresh", False) and request.to in (None, to)
     return asked == request.as_dict()
+
+
+def _is_midway(slot: Slot, document: Document) -> bool:
+    """Whether the slot holds a version that has begun and is not saved yet."""
+    return bool(slot.data.get("stage")) and not _is_committed(slot, document)
 
 
 def _is_committed(slot: Slot, document: Document) -> bool:

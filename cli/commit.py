@@ -12,6 +12,7 @@ from nhnas.compiler.files import read_file, replace_text, write_file
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import read_slot, write_slot
 from nhnas.compiler.store import Snapshot, identify, save_snapshot
+from nhnas.settings import settings_of
 from nhnas.spec.canonical import canonical, same_architecture
 from nhnas.spec.document import Document, parse_document
 from nhnas.spec.errors import InputError, TrainingError
@@ -49,7 +50,9 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
     # built as `eval` builds it: another memory format would give another last digit
     network = build(work.arch, weights, device=work.numerics.device)
     test = evaluate(network, work.dataset, work.dataset.test, work.document.train)
-    info = _info(work, test)
+    held_out = work.dataset.val
+    val = None if held_out is None else evaluate(network, work.dataset, held_out, work.document.train)
+    info = _info(work, test, val)
     exact = {
         **exact,
         "epochs": exact["epochs"] + work.progress.epoch,
@@ -72,19 +75,25 @@ def save_version(work: Work, exact: dict[str, Any]) -> Saved:
     )
 
 
-def _info(work: Work, test: dict[str, float]) -> dict[str, Any]:
+def _info(work: Work, test: dict[str, float], val: dict[str, float] | None) -> dict[str, Any]:
     """What the log tells of a version; raises TrainingError where a figure is not finite."""
     own = [c for c in work.changes if c["stage"] != "hand" or work.stage == "apply"]
     largest = max((c["max_change"] for c in own), default=0.0)
-    if not all(map(math.isfinite, [*test.values(), largest])):
+    if not all(map(math.isfinite, [*test.values(), *(val or {}).values(), largest])):
         raise TrainingError(f"the test loss is {test['loss']} after training")
     return {
         "test": test,
+        **({} if val is None else {"val": val}),
+        "settings": settings_of(work.document),
         "totals": measure(work.arch).as_dict(),
         "changes": work.changes,
         "max_change": largest,
         "changed": max((c["changed"] for c in own), default=0),
-        "facts": {key: work.facts[key] for key in ("added", "fit") if key in work.facts},
+        "facts": {
+            key: work.facts[key]
+            for key in ("added", "fit", "policy", "settings", "timing")
+            if key in work.facts
+        },
     }
 
 

@@ -81,12 +81,15 @@ def _record(info: Info) -> dict[str, Any]:
         "edits": info.edits,
         "max_change": known["max_change"],
         "changed": known["changed"],
+        "val": known.get("val"),
+        "policy": known.get("facts", {}).get("policy"),
+        "settings": known.get("facts", {}).get("settings"),
     }
 
 
 def _damaged(snapshot: str, reason: str, family: Family, refs: Mapping[str, list[str]]) -> dict[str, Any]:
     head = family.heads.get(snapshot)
-    unknown = dict.fromkeys((*COUNTS, "test", "edits", "max_change", "changed"))
+    unknown = dict.fromkeys((*COUNTS, "test", "edits", "max_change", "changed", "val", "policy", "settings"))
     return {
         "version": head and head.version,
         "state": snapshot,

@@ -7,6 +7,8 @@ from typing import Any
 
 from nhnas.log import COUNTS, cells, edits_text, measure_text
 from nhnas.log_graph import lay_out
+from nhnas.search.policy import policy_text
+from nhnas.settings import changes_text
 from nhnas.spec.shown import shown
 
 HEADER = (
@@ -57,7 +59,15 @@ def _last(record: Mapping[str, Any], name: str, room: int | None) -> str:
     if record.get("damaged"):
         return f"damaged: {record['damaged']}{marks}"
     left = None if room is None else max(room - cells(marks), MIN_EDITS)
-    return edits_text(record["edits"], left) + marks
+    reasons = [] if room is not None else decisions(record)
+    return "; ".join([edits_text(record["edits"], left), *reasons]) + marks
+
+
+def decisions(record: Mapping[str, Any]) -> list[str]:
+    """What led to a version beside its edits: the policy's decision, and settings that a person changed."""
+    policy, changes = record.get("policy"), record.get("settings")
+    told = [policy_text(policy)] if policy else []
+    return told + ([f"settings: {changes_text(changes)}"] if changes else [])
 
 
 def _marks(record: Mapping[str, Any], name: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ def log(
 ) -> None:
     """The versions of this file and of its branches, oldest first."""
     from nhnas.log import history, pending
-    from nhnas.log_table import table
+    from nhnas.log_table import decisions, table
 
     records = history(spec, not lineage)
     if as_json:
@@ -29,5 +29,9 @@ def log(
         return
     width = None if full or not sys.stdout.isatty() else shutil.get_terminal_size().columns
     print(table(records, spec.name, width) if records else f"{spec}: untrained, no version yet")
+    if width is not None:  # else they stand beside the edits
+        for record in (record for record in records if record["current"]):
+            for line in decisions(record):
+                print(f"version {record['version']}: {line}")
     if edits := pending(spec):
         print(f"{spec.name} was edited since, not saved yet: {edits} (nhnas plan {spec})")

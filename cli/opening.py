@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,24 @@ from nhnas.compiler.build import build
 from nhnas.compiler.slot import Slot
 from nhnas.log import edits_text
 from nhnas.spec.canonical import from_canonical
-from nhnas.spec.document import Document, parse_document
+from nhnas.spec.config import Train
+from nhnas.spec.document import Document, parse_document, read_document
 from nhnas.spec.edits import edit_to_dict
+from nhnas.spec.errors import InputError
 from nhnas.spec.model import Architecture
 from nhnas.spec.schedule import settings_at
 from nhnas.spec.structure import structure
-from nhnas.trainer.batches import ordered_batches
+from nhnas.trainer.batches import batches, ordered_batches
 from nhnas.trainer.dataset import Dataset
 from nhnas.trainer.datasets import check_fits, load_dataset
 from nhnas.trainer.evaluate import outputs_of
+from nhnas.trainer.forms import measured
 from nhnas.trainer.loop import Progress
-from nhnas.trainer.memory_format import measured
 from nhnas.trainer.numerics import Numerics, choose_numerics, use_numerics
 from nhnas.work import OPTIMIZER, WEIGHTS, Context, Work, make_engine
+
+MEASURED = 4
+"""Batches to measure with."""
 
 
 def load_data(document: Document, context: Context) -> Dataset:
@@ -45,10 +52,20 @@ def output_size(arch: Architecture) -> int:
     return structure(arch)[-1].writes.features
 
 
-def sample_batch(dataset: Dataset, batch: int) -> Tensor:
-    """The first training batch [B, *input] as it is evaluated, to measure with."""
-    first = dataset.train.take(torch.arange(min(batch, len(dataset.train))))
-    return next(iter(ordered_batches(first, batch, dataset.mean, dataset.std, "cpu"))).inputs
+def first_batches(dataset: Dataset, train: Train, version: int) -> list[tuple[Tensor, Tensor]]:
+    """Inputs and targets of the first batches of the version, not augmented, to measure with."""
+    drawn = batches(
+        dataset.train,
+        batch=train.batch,
+        seed=train.seed,
+        version=version,
+        epoch=0,
+        augment=(),
+        mean=dataset.mean,
+        std=dataset.std,
+        device="cpu",
+    )
+    return [(batch.inputs, batch.targets) for batch in islice(drawn, MEASURED)]
 
 
 def here(document: Document) -> Document:
@@ -73,9 +90,13 @@ def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> W
     use_numerics(numerics)
     train = settings_at(document.search, document.train, base.exact["epochs"])[1]
     network = build(base.architecture, base.weights, device=numerics.device)
-    numerics = measured(numerics, network, sample_batch(dataset, train.batch))
+    timing = None
+    if not numerics.deterministic:
+        numerics, timing = measured(numerics, network, first_batches(dataset, train, version), train)
     engine = make_engine(document, train, network, dataset, version, numerics, base.optimizer)
     work = Work(context, goal, document, version, base.state, base.architecture, engine, dataset, base.exact)
+    if timing is not None:
+        work.facts["timing"] = timing.as_dict()
     if base.pending and base.before is not None:
         old = build(base.before, base.before_weights, device=numerics.device)
         before = outputs_of(old, dataset, dataset.test, context.probe_samples)
@@ -92,11 +113,21 @@ def _tell(work: Work, context: Context) -> None:
     context.report.say(told)
 
 
+def _read_as_now(document: Document, spec: Path) -> Document:
+    """The document with the `data.workers` that the file has now: who reads the images changes no number."""
+    with suppress(InputError):  # a person may be writing it
+        now = read_document(spec).data
+        if now.dataset == document.data.dataset:
+            data = document.data.model_copy(update={"workers": now.workers})
+            return replace(document, data=data)
+    return document
+
+
 def resume(context: Context, slot: Slot) -> Work:
     """The work that a slot holds."""
     data = slot.data
     document = parse_document(data["spec"].encode(), context.spec)
-    dataset = load_data(document, context)
+    dataset = load_data(_read_as_now(document, context.spec), context)
     numerics = Numerics(**data["numerics"])
     use_numerics(numerics)
     arch = from_canonical(data["architecture"])

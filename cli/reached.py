@@ -1,7 +1,8 @@
-"""Whether a version is there already: `step --to V` and `run --to V` at V; never imports torch."""
+"""Whether a goal is reached already: `step --to V` at V, `run --until params=70000`; never imports torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from nhnas.compiler.files import storing
@@ -15,8 +16,29 @@ def is_reached(spec: Path, to: int | None, fresh: bool) -> bool:
 
     Nothing is written or locked. Raises InputError (the file, its snapshot) and StorageError.
     """
-    if to is None or fresh or current_version(read_document(spec)) != to:
-        return False
+    return to is not None and not fresh and current_version(read_document(spec)) == to and _is_clear(spec)
+
+
+def what_is_reached(spec: Path, until: Iterable[str]) -> str | None:
+    """Which goal of `run --until` the file is at, None where there is none or something to clear up.
+
+    Nothing is written or locked. Raises InputError also where a goal is misspelled or can never be met.
+    """
+    from nhnas.figures import figures
+    from nhnas.goal import check_goals, reached_text
+    from nhnas.until import first_met, parse_until
+
+    goals, document = parse_until(until), read_document(spec)
+    check_goals(goals, document, fresh=False)
+    now = figures(document)
+    met = first_met(goals, now)
+    if met is None:
+        return None
+    return reached_text(met, now, current_version(document)) if _is_clear(spec) else None
+
+
+def _is_clear(spec: Path) -> bool:
+    """Whether no interrupted command left anything."""
     slots = slot_folder(store_folder(spec), spec_key(spec))
     with storing(slots):
         return not slots.is_dir() or not any(slots.iterdir())

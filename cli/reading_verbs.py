@@ -21,11 +21,17 @@ def check(specs: Specs) -> None:
     raise typer.Exit(check_specs(specs))
 
 
-def show(specs: Specs, as_json: Json = False) -> None:
+def show(
+    specs: Specs,
+    as_json: Json = False,
+    timing: Annotated[
+        bool, typer.Option("--timing", help="Also how fast each way of computing was, and which was taken.")
+    ] = False,
+) -> None:
     """Show architectures as trees with neurons, parameters, MACs and depth."""
     from nhnas.show import show as show_specs
 
-    show_specs(specs, as_json)
+    show_specs(specs, as_json, timing)
 
 
 def init(
@@ -63,13 +69,34 @@ def evaluate(
 def plot(
     spec: Spec,
     output: Annotated[Path | None, typer.Option("--output", "-o", help=".png, .svg or .pdf")] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            "--figure",
+            metavar="NAME",
+            help="One of parameters, macs, epochs, error, loss, flatness, depth, neurons, settings, "
+            "architecture, boundary; else a page of all but the last.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A spec or a CSV (name,params,accuracy) to compare with."),
+    ] = None,
+    as_json: Json = False,
     fresh: Fresh = False,
     allow_import: AllowImport = False,
 ) -> None:
-    """Draw the decision boundary or surface (two inputs), or the history."""
+    """Draw a run's figures from what its versions recorded; boundary: the plane of two inputs."""
+    from nhnas.plot import numbers
     from nhnas.plot import plot as draw
 
-    print(draw(spec, output, _context(spec, fresh, allow_import)))
+    if as_json:
+        for one in numbers(spec, figure, baseline or ()):
+            print(json.dumps(one))
+    if output is not None or not as_json:
+        path = draw(spec, output, figure, baseline or (), fresh=fresh, allow_import=allow_import)
+        if not as_json:
+            print(path)
 
 
 def _context(spec: Path, fresh: bool, allow_import: bool) -> Context:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nhnas import policy_step
 from nhnas.commit import Saved, save_version
 from nhnas.compiler.fade_plan import fade_plan, with_nested
 from nhnas.compiler.keyed_random import key_of
@@ -19,12 +20,13 @@ from nhnas.search.moving_average import update
 from nhnas.search.restructure import restructure
 from nhnas.search.shortcuts import RECORD, droppable, drops, restorable, with_record
 from nhnas.spec.apply import apply
-from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons
+from nhnas.spec.config import Search
+from nhnas.spec.edits import Edit
 from nhnas.spec.errors import TrainingError
 from nhnas.spec.structure import Site, sites
 from nhnas.trainer.fading import Fading
 from nhnas.trainer.importance import importance, scale
-from nhnas.trainer.phases import INITIAL, Fade, Fit, fit_settings
+from nhnas.trainer.phases import INITIAL, Fade, Fit, fit_settings, measured_batches
 from nhnas.work import Work
 
 
@@ -44,19 +46,15 @@ def run_step(work: Work) -> Saved:
 
 def _grow(work: Work) -> None:
     """Add neurons noisily."""
-    counts = grow(
-        {key: site.neurons for key, site in _open(work).items()},
-        work.exact["moving_average"],
-        work.search,
-        _seed(work, "grow"),
-    )
-    present = {key: site.neurons for key, site in sites(work.arch).items()}
-    edits = [
-        AddNeurons(site=key, at=tuple(range(present[key], present[key] + count)))
-        for key, count in counts.items()
-    ]
+    neurons = {key: site.neurons for key, site in _open(work).items()}
+    averages, seed = work.exact["moving_average"], _seed(work, "grow")
+
+    def draw(settings: Search) -> dict[str, int]:
+        return grow(neurons, averages, settings, seed)
+
+    counts = policy_step.growth(work, draw) if work.search.policy == "auto" else draw(work.search)
     work.facts["added"] = counts
-    work.edit(edits, "grow")
+    work.edit(policy_step.additions(work.arch, counts), "grow")
     work.context.report.say(f"grow: {_listing(counts, '+')}")
     work.stage = "fit"
 
@@ -70,6 +68,7 @@ def _fit(work: Work) -> dict[str, float]:
         work.train.lr,
         work.train.warmup * work.batch_count,
         work.search.drop_shortcut,
+        measured_batches(work.batch_count),
     )
     if work.saved is not None:
         phase.load(*work.saved)
@@ -95,15 +94,17 @@ def _measured(work: Work, measured: dict[str, Any]) -> list[str]:
 def _choose(work: Work, shares: dict[str, float]) -> None:
     """Pick the least important neurons, and shortcuts of which little is heard."""
     search, values = work.search, work.exact["importance"]
-    leavers = choose(
-        {key: np.asarray(value) for key, value in values.items()},
-        sum(work.facts["added"].values()),
-        search,
-        keep_one=frozenset(key for key, site in sites(work.arch).items() if site.keep_one),
-        cost=None if search.cost == "none" else neuron_costs(work.arch, search.cost),
-        seed=_seed(work, "choose"),
-    )
-    work.facts["leavers"] = with_nested(work.arch, leavers)
+    measured = {key: np.asarray(value) for key, value in values.items()}
+    keep_one = frozenset(key for key, site in sites(work.arch).items() if site.keep_one)
+    cost = None if search.cost == "none" else neuron_costs(work.arch, search.cost)
+
+    def pick(added: int, settings: Search) -> dict[str, tuple[int, ...]]:
+        found = choose(measured, added, settings, keep_one=keep_one, cost=cost, seed=_seed(work, "choose"))
+        return with_nested(work.arch, found)
+
+    added = sum(work.facts["added"].values())
+    leavers = policy_step.leavers(work, pick) if search.policy == "auto" else pick(added, search)
+    work.facts["leavers"] = leavers
     work.context.report.say(f"fade: {_listing({k: len(v) for k, v in leavers.items()}, '-')}")
     dropping = droppable(apply(work.arch, _removal(work)), shares, search.promote) if shares else ()
     if dropping:
@@ -142,12 +143,10 @@ def _remove(work: Work) -> None:
     work.exact = with_record(work.exact, dropped, work.arch)
 
 
-def _removal(work: Work) -> list[RemoveNeurons]:
+def _removal(work: Work) -> list[Edit]:
     """The edits that take out the neurons that leave."""
-    leavers = work.facts["leavers"]
     # in the order of the file, since facts that come back from the slot are sorted by name
-    inside_first = [key for key in reversed(sites(work.arch)) if key in leavers]
-    return [RemoveNeurons(site=key, at=tuple(leavers[key])) for key in inside_first]
+    return policy_step.removals(work.arch, work.facts["leavers"])
 
 
 def _restructure(work: Work) -> None:
@@ -165,7 +164,8 @@ def _exact_after(work: Work) -> dict[str, Any]:
     """Counters, moving averages and importances of the new version."""
     removed = {key: len(at) for key, at in work.facts["leavers"].items()}
     averages = update(work.exact["moving_average"], sites(work.arch), work.facts["added"], removed)
-    return with_record({**work.exact, "moving_average": averages}, (), work.arch)
+    exact = policy_step.with_loss(work, {**work.exact, "moving_average": averages})
+    return with_record(exact, (), work.arch)
 
 
 def _open(work: Work) -> dict[str, Site]:

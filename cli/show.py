@@ -24,6 +24,7 @@ from nhnas.spec.model import Conv, Dense
 from nhnas.spec.shapes import is_identity
 from nhnas.spec.shown import shown
 from nhnas.spec.structure import LayerView, Leaf, NodeView, structure
+from nhnas.timing import timing_of, timing_text
 
 Row = tuple[str, ...]
 
@@ -32,16 +33,23 @@ _LEFT = 3
 """Columns of text; the others are numbers."""
 
 
-def show(paths: Sequence[Path], as_json: bool = False) -> None:
-    """Print the sound files, one JSON object a line or a table each; raise InputError for the others."""
+def show(paths: Sequence[Path], as_json: bool = False, timing: bool = False) -> None:
+    """Print the sound files, one JSON object a line or a table each; raise InputError for the others.
+
+    `timing`: also how fast each way of computing was when the version was trained.
+    """
     errors: list[str] = []
     for path in paths:
         try:
             document = read_document(path)
+            measured = timing_of(document, path) if timing else None
         except InputError as error:
             errors.append(str(error))
             continue
-        print(json.dumps(as_data(document), ensure_ascii=False) if as_json else as_text(document))
+        more = {"timing": measured} if timing else {}
+        print(json.dumps(as_data(document) | more, ensure_ascii=False) if as_json else as_text(document))
+        if timing and not as_json:
+            print(timing_text(measured))
     if errors:
         raise InputError("\n".join(errors))
 

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from nhnas.command import Options
     from nhnas.commit import Saved
 
+UNTIL = (
+    "Until a figure is reached: params=70000, macs, neurons, epochs, mse, accuracy=0.92 (of held-out samples "
+    "where there are any, else of the test samples). In quotes, >= and <= say the direction. May be repeated."
+)
+
 
 def step(
     spec: Spec,
@@ -38,21 +43,25 @@ def run(
     spec: Spec,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="So many steps more.")] = None,
     to: Annotated[int | None, typer.Option("--to", min=0, help="Up to this version.")] = None,
+    until: Annotated[list[str] | None, typer.Option("--until", metavar="GOAL", help=UNTIL)] = None,
     fresh: Fresh = False,
     discard: Discard = False,
     wait: Wait = False,
     allow_import: AllowImport = False,
     probe: Probe = 256,
 ) -> None:
-    """Several steps; the file is read again before each."""
+    """Several steps; the file is read again before each. The bound or goal that is met first ends it."""
     if steps is None and _is_reached(spec, to, fresh):
         tell([], spec)
+        return
+    if until and not fresh and (reached := _what_is_reached(spec, until)):
+        print(f"{spec}: {reached} already; nothing to do")
         return
     from nhnas.command import run as run_steps
     from nhnas.report import Lines
 
     options = _options(fresh, discard, wait, allow_import, probe)
-    tell(run_steps(spec, steps, to, options, Lines()), spec)
+    tell(run_steps(spec, steps, to, options, Lines(), until or ()), spec)
 
 
 def train(
@@ -76,6 +85,13 @@ def _is_reached(spec: Path, to: int | None, fresh: bool) -> bool:
     from nhnas.reached import is_reached
 
     return is_reached(spec, to, fresh)
+
+
+def _what_is_reached(spec: Path, until: list[str]) -> str | None:
+    """Before anything imports torch, too."""
+    from nhnas.reached import what_is_reached
+
+    return what_is_reached(spec, until)
 
 
 def _options(fresh: bool, discard: bool, wait: bool, allow_import: bool, probe: int) -> Options:

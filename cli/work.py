@@ -74,8 +74,10 @@ class Work:
 
     @property
     def train(self) -> Train:
-        """Training settings in force for this version."""
-        return settings_at(self.document.search, self.document.train, self.exact["epochs"])[1]
+        """Training settings in force for this version; a policy may lower the learning rate."""
+        train = settings_at(self.document.search, self.document.train, self.exact["epochs"])[1]
+        rate = self.facts.get("policy", {}).get("rate", 1.0)
+        return train if rate == 1.0 else train.model_copy(update={"lr": train.lr * rate})
 
     @property
     def search(self) -> Search:
@@ -99,7 +101,7 @@ class Work:
         before = self.probe()
         weights = {name: t.detach() for name, t in self.engine.network.tensors().items()}
         seed, parent = self.document.train.seed, self.parent or ""
-        moments = self.engine.optimizer.state()
+        moments = self.engine.optimizer.entries()
         after = carried(self.arch, edits, weights, moments, seed=seed, parent=parent)
         self.arch = after.arch
         self.exact = {**self.exact, **carry_sites(self.exact, after.recipe.sites)}
@@ -108,7 +110,7 @@ class Work:
         self.note_change(stage, before, self.probe())
 
     def _engine(self, tensors: Mapping[str, Tensor], moments: dict[str, Tensor]) -> Engine:
-        network = build(self.arch, tensors, device=self.numerics.device)
+        network = build(self.arch, tensors, device=self.numerics.device, adopt=True)
         engine = make_engine(
             self.document, self.train, network, self.dataset, self.version, self.numerics, moments
         )

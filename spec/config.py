@@ -21,6 +21,7 @@ class Data(Frozen):
     val: Probability = 0.0
     augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] = ()
     download: bool = False
+    workers: Annotated[int, Field(ge=0, le=64)] | None = None
 
 
 class Train(Frozen):
@@ -37,9 +38,18 @@ class Train(Frozen):
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     warmup: NonNegative = 0.5
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
     deterministic: bool = False
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+class Target(Frozen):
+    """What `policy: auto` steers at: a size, an accuracy of held-out samples, or both."""
+
+    params: Annotated[int, Field(ge=1)] | None = None
+    macs: Annotated[int, Field(ge=1)] | None = None
+    accuracy: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
 
 
 class Search(Frozen):
@@ -64,5 +74,5 @@ class Search(Frozen):
     drop_shortcut: bool = False
     cost: Literal["none", "params", "macs"] = "none"
     policy: Literal["none", "auto"] = "none"
-    target: dict[str, float] | None = None
+    target: Target | None = None
     schedule: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()

@@ -58,6 +58,8 @@ BY_MODEL = {
     "Data.val": "Share of the training samples that is held out.",
     "Data.augment": "Random changes of training images: crop (pad 4), shift (2 pixels), flip, rotate (10°).",
     "Data.download": "true: fetch a built-in set that is not there.",
+    "Data.workers": "Given: image files are decoded each time they are needed, by so many processes; 0: by "
+    "the one that trains. Absent: decoded once, into memory, if there is room.",
     "Train.loss": "cross_entropy for classes, mse for values.",
     "Train.optimizer": "The optimizer; new neurons have ages of their own.",
     "Train.lr": "Learning rate; `nhnas step` holds it constant after the warm-up.",
@@ -69,6 +71,7 @@ BY_MODEL = {
     "Train.batch": "Samples of a batch.",
     "Train.warmup": "Epochs of quadratic warm-up, at growth and at the start of fading.",
     "Train.precision": "Precision of the matrix products.",
+    "Train.compile": "true: torch.compile, once for each architecture; needs a C++ compiler.",
     "Train.deterministic": "true: float32, one thread, nothing measured; the same bytes every time.",
     "Train.threads": "CPU threads; all by default.",
     "Train.seed": "Seed of everything random.",
@@ -86,8 +89,12 @@ BY_MODEL = {
     "Search.promote": "Which rule makes nodes non-linear.",
     "Search.drop_shortcut": "true: shortcuts of which little is heard fade out.",
     "Search.cost": "Importance per what: nothing, parameters, or multiply-accumulates of the neuron.",
-    "Search.policy": "Reserved; none.",
-    "Search.target": "Reserved.",
+    "Search.policy": "auto: how many neurons come and go, and a factor of the learning rate, follow from "
+    "`target`; then add, add_fraction, add_to_remove and threshold_max are not used.",
+    "Search.target": "What `policy: auto` steers at.",
+    "Target.params": "Parameters to come to and to stay at, within 3%.",
+    "Target.macs": "Multiply-accumulates for one sample to come to and to stay at, within 3%.",
+    "Target.accuracy": "Once the held-out samples (`data.val`) reach it, the network shrinks while it holds.",
     "Search.schedule": "Other settings up to an epoch of the lineage: a list of {until: EPOCH, …}.",
 }
 """Where a model's key means something of its own: `Model.key`."""
@@ -121,6 +128,7 @@ EXAMPLES: dict[str, list[Any]] = {
     "Train.lr": [0.001, 0.1],
     "Train.weight_decay": [0.0005],
     "Search.random_remove": [0.05],
+    "Search.target": [{"params": 130000}, {"params": 130000, "accuracy": 0.9}],
     "Search.schedule": [[{"until": 100, "add": 50, "lr": 0.0009}]],
 }
 """Values to choose from where any is allowed: `Model.key`."""

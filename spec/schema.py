@@ -107,8 +107,6 @@ def _narrow(root: Schema, models: dict[str, Schema]) -> None:
         models[name]["properties"]["kernel"] |= schema_rules.ODD
     models["Residual"]["properties"]["scale"] |= {"enum": [1]}
     search = models["Search"]["properties"]
-    search["policy"] = {"description": search["policy"]["description"], "enum": ["none"]}
-    del search["target"]
     search["schedule"]["items"] = _scheduled(search, models["Train"]["properties"]["lr"])
     root["properties"]["name"] |= schema_rules.SPEC_NAME
     root["properties"]["state"] |= schema_rules.STATE
@@ -134,6 +132,8 @@ def _add_rules(models: dict[str, Schema]) -> None:
     for name in ("Conv", "Dense"):
         keys = models[name]["properties"]
         models[name]["allOf"] = [*schema_rules.node(), *schema_rules.chain_layer(keys)]
+    models["Search"]["allOf"] = schema_rules.search()
+    models["Target"]["allOf"] = schema_rules.target(models["Target"]["properties"])
 
 
 def _scheduled(search: Schema, lr: Schema) -> Schema:

@@ -82,6 +82,20 @@ def residual() -> list[Schema]:
     return [{"if": _says("hidden", 0), "then": {"properties": {"first": inner, "second": inner}}}]
 
 
+def search() -> list[Schema]:
+    """`policy: auto` and `target` need each other."""
+    unread = _rule("Nothing reads a target without policy: auto.", type="null")
+    needed = {"required": ["target"], "properties": {"target": {"type": "object"}}}
+    other = {"properties": {"target": unread}}
+    return [{"if": _says("policy", "auto"), "then": needed, "else": other}]
+
+
+def target(keys: Schema) -> list[Schema]:
+    """A target names something."""
+    some = [{"required": [key], "properties": {key: {"not": {"type": "null"}}}} for key in keys]
+    return [{"anyOf": some, "errorMessage": "Expected params, macs or accuracy."}]
+
+
 def _rule(message: str, **demand: object) -> Schema:
     """What a key must be besides; it is offered where the key is described."""
     return {"doNotSuggest": True, "errorMessage": message, **demand}

@@ -50,11 +50,12 @@ def _is_shell(arguments: tuple[object, ...]) -> bool:
 def _is_allowed(event: str, frame: FrameType) -> bool:
     """CIFAR's own files are pickles, which torchvision reads after it has checked their published MD5 sums.
 
-    Importing a library loads its shared objects.
+    Importing a library loads its shared objects; `train.compile` is torch's compiler, which loads its work.
     """
     if event == "pickle.find_class":
         return Path(frame.f_code.co_filename).name == "image_data.py"
-    return event == "ctypes.dlopen" and _imports(sys._getframe(2))
+    is_compiler = Path(frame.f_code.co_filename).name == "compiled.py"
+    return event == "ctypes.dlopen" and (is_compiler or _imports(sys._getframe(2)))
 
 
 def _imports(frame: FrameType | None) -> bool:

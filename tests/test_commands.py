@@ -156,8 +156,8 @@ def test_a_broken_spec_has_a_line_an_error(spec: Path, here: Here) -> None:
 def test_data_that_is_missing(spec: Path, here: Here) -> None:
     """The message says where it looked, whatever the command."""
     (spec.parent / "mydata.py").unlink()
-    for command in ("step", "eval", "plot"):
-        code, _, error = here(command, "spec.yaml")
+    for words in ("step spec.yaml", "eval spec.yaml", "plot spec.yaml --figure boundary"):
+        code, _, error = here(*words.split())
         assert (2, 1) == (code, error.count("\n"))
         assert "data.dataset: mydata: mydata is not in the spec's folder" in error
 
@@ -251,7 +251,7 @@ def test_eval_as_text(here: Here) -> None:
 
 def test_plot_says_where_the_picture_lies(spec: Path, here: Here) -> None:
     """Its path is all that is printed."""
-    assert (0, "spec.boundary.png\n", "") == here("plot", "spec.yaml")
+    assert (0, "spec.boundary.png\n", "") == here("plot", "spec.yaml", "--figure", "boundary")
     assert spec.with_name("spec.boundary.png").exists()
 
 
@@ -259,7 +259,7 @@ def test_the_commands_and_their_options_are_frozen(here: Here) -> None:
     """A name on the command line is a promise: none goes or changes by accident."""
     options = {
         "step": "--to --fresh --discard --wait --allow-import --probe",
-        "run": "--steps --to --fresh --discard --wait --allow-import --probe",
+        "run": "--steps --to --until --fresh --discard --wait --allow-import --probe",
         "train": "--epochs --fresh --discard --wait --allow-import",
         "eval": "--split --json --fresh --allow-import",
         "diff": "--full --json --yaml --exit-code",
@@ -268,8 +268,8 @@ def test_the_commands_and_their_options_are_frozen(here: Here) -> None:
         "render": "--output --diff --format --layout --macs --depth --collapse --each",
         "log": "--json --lineage --full",
         "gc": "--dry-run --keep --reflog --only-these --wait --json",
-        "plot": "--output --fresh --allow-import",
-        "show": "--json",
+        "plot": "--output --figure --baseline --json --fresh --allow-import",
+        "show": "--json --timing",
         "schema": "--output",
     }
     listed = here("--help")[1]

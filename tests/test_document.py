@@ -106,8 +106,7 @@ did you mean identity?
 25:19: train.btach: unknown key; did you mean batch?
 25:36: train.betas: entry 2 is missing
 25:53: train.momentum: expected less than 1.0, not 1
-27:11: search.policy: auto is not supported yet; remove it
-28:11: search.target: a target is not supported yet; remove it
+28:12: search.target.a: unknown key; expected one of params, macs, accuracy
 31:15: search.schedule[1].until: expected a whole number of epochs, more than 3
 31:18: search.schedule[1].ad: unknown key; did you mean add?
 31:29: search.schedule[1].lr: expected a number, not the text '1'; remove the quotes

@@ -32,6 +32,12 @@ BEYOND = {
     r"is taken by layer 1": ("[2]", f"{D}, {D}", ""),
     r"the layer's name already": ("[2]", "{name: d, renamed_from: d, op: dense, width: 2}", ""),
     r"'d' is still there": ("[2]", f"{D}, {{name: e, renamed_from: d, op: dense, width: 2}}", ""),
+    r"is that of held-out samples": ("[2]", D, "search: {policy: auto, target: {accuracy: 0.9}}"),
+    r"no accuracy with train.loss: mse": (
+        "[2]",
+        D,
+        "data: {val: 0.1}\ntrain: {loss: mse}\nsearch: {policy: auto, target: {accuracy: 0.9}}",
+    ),
     # … nor follow a shape through the layers.
     r"reads a map \[C, H, W\], not 2 features": ("[2]", C, ""),
     r"dense reads features, not a map": ("[2, 8, 8]", D, ""),
@@ -53,7 +59,6 @@ BEYOND = {
 TIDIER = {
     "kernel": "of a dense node: null is all it can be",
     "init": "of an inner shortcut: null is all it can be",
-    "target": "of search: null is all it can be",
 }
 """Keys that `nhnas check` lets pass where they hold null; an editor that knew them would offer them."""
 

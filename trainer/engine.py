@@ -6,7 +6,7 @@ Legend: B batch, O outputs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -64,13 +64,19 @@ class Engine:
         moments: dict[str, Tensor] | None = None,
     ) -> None:
         self.network: Network = network.to(numerics.device, memory_format=numerics.torch_format)  # type: ignore[call-overload]
+        self.network.fuse(numerics.fused)
         self.optimizer = fresh_or_loaded(network, train, moments or {})
         self.dataset, self.train, self.augment = dataset, train, augment
         self.version, self.numerics = version, numerics
         self.rate = 1.0
         """Factor of every learning rate, halved when training went back to its last good point."""
         self.batch_count = batch_count(len(dataset.train), train.batch)
-        self._split = dataset.train.to(numerics.device)
+        self._split = dataset.train.near(numerics.device)
+        self._forward: Callable[[Tensor], Tensor] = self.network
+        if numerics.compiled:
+            from nhnas.trainer.compiled import Compiled  # imports torch's compiler, two seconds of it
+
+            self._forward = Compiled(self.network, min(train.batch, len(dataset.train)))
         self._random = any(isinstance(m, torch.nn.Dropout | torch.nn.Dropout2d) for m in network.modules())
         self._random |= any(getattr(m, "dropout", 0.0) for m in network.modules())
 
@@ -98,7 +104,7 @@ class Engine:
         if inputs.dim() == 4:
             inputs = inputs.to(memory_format=self.numerics.torch_format)
         with autocast(self.numerics):
-            outputs = self.network(inputs)
+            outputs = self._forward(inputs)
         outputs = outputs.float()
         loss = loss_of(outputs, batch.targets, self.train, self.train.label_smoothing)
         self.optimizer.zero_grad()
@@ -115,9 +121,8 @@ class Engine:
 
 
 def fresh_or_loaded(network: Network, train: Train, moments: dict[str, Tensor]) -> Optimizer:
-    """An optimizer over the network's parameters; those without an entry in `moments` begin afresh."""
-    optimizer = make_optimizer(network.trained(), optimizer_settings(train))
-    fresh = optimizer.state()
-    known = {key: value for key, value in moments.items() if key in fresh}
-    optimizer.load({**fresh, **known})
-    return optimizer
+    """An optimizer over the network's parameters; those without an entry in `moments` begin afresh.
+
+    The entries become the optimizer's own, without a copy.
+    """
+    return make_optimizer(network.trained(), optimizer_settings(train), moments)

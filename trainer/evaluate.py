@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nhnas.spec.config import Train
 from nhnas.trainer.batches import ordered_batches
-from nhnas.trainer.dataset import Dataset, Split
+from nhnas.trainer.dataset import Dataset, Samples
 
 EVALUATION_BATCH = 512
 
@@ -26,7 +26,7 @@ def _evaluation(network: nn.Module) -> Iterator[None]:
     network.train(training)
 
 
-def outputs_of(network: nn.Module, dataset: Dataset, split: Split, limit: int | None = None) -> Tensor:
+def outputs_of(network: nn.Module, dataset: Dataset, split: Samples, limit: int | None = None) -> Tensor:
     """Outputs [N, O] in float32, evaluation mode, on the CPU; of the first `limit` samples."""
     device = next(iter(network.parameters())).device
     chosen = split if limit is None else split.take(torch.arange(min(limit, len(split))))
@@ -35,7 +35,7 @@ def outputs_of(network: nn.Module, dataset: Dataset, split: Split, limit: int | 
         return torch.cat([network(batch.inputs).float().cpu() for batch in batches])
 
 
-def evaluate(network: nn.Module, dataset: Dataset, split: Split, train: Train) -> dict[str, float]:
+def evaluate(network: nn.Module, dataset: Dataset, split: Samples, train: Train) -> dict[str, float]:
     """`loss` (without label smoothing) and `accuracy`, or `mse`, of a split; summed in float64."""
     outputs, targets = outputs_of(network, dataset, split), split.targets.cpu()
     if train.loss == "mse":

@@ -149,14 +149,18 @@ def _in_cache(values: Tensor, gradient: Tensor) -> Iterable[tuple[Tensor, Tensor
 def _positive(values: Tensor, work: Tensor) -> Tensor:
     """How many activations of each neuron are positive: [H]."""
     torch.gt(values, 0, out=work)  # as 0.0 and 1.0: counting booleans is six times slower
-    return work.sum((0, *range(2, work.dim())), dtype=_wide(work))
+    return _over_positions(work).sum(0)  # in two stages: at once is eight times slower
 
 
 def _effect(values: Tensor, gradient: Tensor, work: Tensor) -> Tensor:
     """Σ_samples |Σ_positions σ·gradient|: [H] from two of [B, H, …]."""
     torch.mul(values, gradient, out=work)
-    effect = work if work.dim() == 2 else work.sum(tuple(range(2, work.dim())), dtype=_wide(work))
-    return effect.abs_().sum(0, dtype=_wide(work))
+    return _over_positions(work).abs_().sum(0)
+
+
+def _over_positions(work: Tensor) -> Tensor:
+    """Sums over the positions of each map: [B, H] from [B, H, …]."""
+    return work.to(_wide(work)) if work.dim() == 2 else work.sum((2, 3), dtype=_wide(work))
 
 
 def _wide(values: Tensor) -> torch.dtype:

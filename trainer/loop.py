@@ -24,6 +24,10 @@ class Phase(Protocol):
         """Rate of the next batch when `done` batches of the phase are behind."""
         ...
 
+    def before_batch(self, done: int, /) -> None:
+        """Called before every batch when `done` batches of the phase are behind."""
+        ...
+
     def after_batch(self, loss: float, done: int, /) -> None:
         """Called after every optimizer step."""
         ...
@@ -111,6 +115,7 @@ def run_phase(engine: Engine, phase: Phase, progress: Progress, hooks: Hooks) ->
 def _run_epoch(engine: Engine, phase: Phase, progress: Progress, hooks: Hooks) -> bool:
     """The rest of the current epoch, or of the phase; True when the epoch came to its end."""
     for batch in engine.batches(progress.epoch, progress.batch):
+        phase.before_batch(progress.done)
         result = engine.train_batch(batch, progress.epoch, phase.lr(progress.done))
         progress.add(result)
         phase.after_batch(result.loss, progress.done)

@@ -14,13 +14,18 @@ from nhnas.spec.config import Train
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """Everything that decides which bits come out, apart from the data and the seed."""
+    """Everything that decides which bits come out, apart from the data and the seed.
+
+    `fused`: leaves that read the same input run as one. `compiled`: `train.compile`, no choice by measuring.
+    """
 
     device: Literal["cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
     threads: int
     deterministic: bool
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    fused: bool = False
+    compiled: bool = False
 
     @property
     def torch_format(self) -> torch.memory_format:
@@ -28,20 +33,22 @@ class Numerics:
         return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON data."""
-        return asdict(self)
+        """The fields as JSON data. Ids hold it: what came later is left out if false, as before it came."""
+        later = ("fused", "compiled")
+        return {key: value for key, value in asdict(self).items() if value or key not in later}
 
 
 def choose_numerics(train: Train) -> Numerics:
     """`deterministic` means the CPU, float32 and one thread; else what the machine has.
 
-    `precision: auto` is float32: nothing is taken that was not measured.
+    `precision: auto` is float32 here: nothing is taken that was not measured (trainer/forms.py).
     """
     if train.deterministic:
-        return Numerics("cpu", "float32", 1, True)
+        return Numerics("cpu", "float32", 1, True, compiled=train.compile)
     device: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
     precision: Literal["float32", "bfloat16"] = "bfloat16" if train.precision == "bfloat16" else "float32"
-    return Numerics(device, precision, train.threads or len(os.sched_getaffinity(0)), False)
+    threads = train.threads or len(os.sched_getaffinity(0))
+    return Numerics(device, precision, threads, False, compiled=train.compile)
 
 
 def use_numerics(numerics: Numerics) -> None:

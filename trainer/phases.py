@@ -19,6 +19,8 @@ from nhnas.trainer.shortcut_meter import ShortcutMeter
 Saved = tuple[dict[str, Any], dict[str, dict[str, Tensor]]]
 METER, COMPLETE, INITIAL = "meter", "complete_epoch", "fade_initial"
 SHORTCUTS, COMPLETE_SHORTCUTS = "shortcuts", "complete_shortcuts"
+EVERY, ENOUGH = 4, 25
+"""Importance is measured in every fourth batch, or in more, until it is 25 an epoch."""
 
 
 class Meter(Protocol):
@@ -40,7 +42,8 @@ class Meter(Protocol):
 class Fit:
     """Train until the loss is flat, measuring importance; what counts is the last complete epoch.
 
-    `shortcuts`: measure their shares as well; otherwise they cost nothing and are not in the state.
+    `shortcuts`: measure their shares as well; otherwise they cost nothing and are not in the state. Measured
+    is in every so many batches (`measured_batches`).
     """
 
     name = "fit"
@@ -53,6 +56,7 @@ class Fit:
         lr: float,
         warmup: float,
         shortcuts: bool = False,
+        every: int = 1,
     ):
         self._lr, self._warmup = lr, warmup
         self.flatness = Flatness(settings)
@@ -61,10 +65,11 @@ class Fit:
         self._meters: dict[tuple[str, str], tuple[Meter, Meter]] = {
             (METER, COMPLETE): (meter, self._complete)
         }
-        self._probe = network.probe
-        self._probe.observer, self._probe.sites = meter.observe, sites
+        self._probe, self._every = network.probe, every
+        self._probe.sites, self._observer, self._comparer = sites, meter.observe, shares.observe
+        self._with_shortcuts = shortcuts
+        self.before_batch(0)
         if shortcuts:
-            self._probe.comparer = shares.observe
             self._meters[SHORTCUTS, COMPLETE_SHORTCUTS] = (shares, self._shares)
 
     def load(self, data: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -76,6 +81,12 @@ class Fit:
     def lr(self, done: int) -> float:
         """Constant after a quadratic warm-up."""
         return warmed_up(self._lr, done, self._warmup)
+
+    def before_batch(self, done: int) -> None:
+        """Look at the network in some batches, and do not pay for it in the others."""
+        looks = done % self._every == 0
+        self._probe.observer = self._observer if looks else None
+        self._probe.comparer = self._comparer if looks and self._with_shortcuts else None
 
     def after_batch(self, loss: float, _done: int) -> None:
         """Watch the loss."""
@@ -126,6 +137,9 @@ class Fade:
         """Constant after a quadratic warm-up."""
         return warmed_up(self._lr, done, self._warmup)
 
+    def before_batch(self, done: int) -> None:
+        """Nothing is measured while neurons fade."""
+
     def after_batch(self, _loss: float, done: int) -> None:
         """Set all that fades for the progress so far."""
         self.fading.hold(done / self._fade if self._fade else 1.0)
@@ -155,6 +169,9 @@ class Follow:
         """`train.schedule` over `total` batches."""
         return scheduled(self.train.schedule, self.train.lr, done, self.total, self.warmup)
 
+    def before_batch(self, done: int) -> None:
+        """Nothing but training happens."""
+
     def after_batch(self, loss: float, done: int) -> None:
         """Nothing but training happens."""
 
@@ -168,6 +185,14 @@ class Follow:
     def state(self) -> Saved:
         """Progress alone says where it is."""
         return {}, {}
+
+
+def measured_batches(batches_per_epoch: int) -> int:
+    """In every how many batches importance is measured: every fourth, in small data sets more.
+
+    Against all batches every fourth keeps a rank correlation of 0.995 (docs/LOG.md) at a quarter of the cost.
+    """
+    return max(1, min(EVERY, batches_per_epoch // ENOUGH))
 
 
 def fit_settings(search: Search, batches_per_epoch: int) -> FlatnessSettings:

@@ -1,0 +1,45 @@
+"""`nhnas show --timing`: how fast each form of a version's network was when it was measured; never torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nhnas.compiler.history import load_info
+from nhnas.compiler.place import store_folder
+from nhnas.spec.document import Document
+
+
+def timing_of(document: Document, spec: Path) -> dict[str, Any] | None:
+    """`numerics` (device, precision, …) and `timing` (samples, milliseconds by form and by threads) of the
+    version that the file names; `timing` None where it was not measured; None for an untrained file.
+
+    Raises InputError where the version is damaged or not in the store.
+    """
+    if document.state is None:
+        return None
+    state = load_info(store_folder(spec), document.state).state
+    return {"numerics": state["exact"]["numerics"], "timing": state["info"]["facts"].get("timing")}
+
+
+def timing_text(found: dict[str, Any] | None) -> str:
+    """A line for what was chosen, and one for each form that was measured, fastest first."""
+    if found is None:
+        return "timing: untrained, nothing was measured yet"
+    numerics, timing = found["numerics"], found["timing"]
+    threads = numerics["threads"]
+    chosen = (
+        f"{numerics['precision']} {numerics['memory_format']} {'fused' if numerics.get('fused') else 'plain'}"
+    )
+    title = f"computed on {numerics['device']} with {threads} thread{'s' * (threads != 1)}, {chosen}"
+    if timing is None:
+        why = " (train.deterministic)" if numerics["deterministic"] else ""
+        return f"{title}; not measured{why}"
+    rows = sorted(timing["forms"].items(), key=lambda row: row[1])
+    width = max(len(name) for name, _ in rows)
+    lines = [
+        f"  {name:<{width}}  {milli:9.3f} ms{'  chosen' if name == chosen else ''}" for name, milli in rows
+    ]
+    more = [f"  threads {threads}: {milli:.3f} ms" for threads, milli in timing["threads"].items()]
+    head = f"{title}; forward and back over {timing['samples']} samples, fastest of some passes:"
+    return "\n".join([head, *lines, *more])

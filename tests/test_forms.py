@@ -1,0 +1,214 @@
+"""How a network is computed is chosen by measuring, recorded, and never measured again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nhnas.compiler.build import build
+from nhnas.compiler.history import load_info
+from nhnas.compiler.network import Network
+from nhnas.compiler.slot import read_slot
+from nhnas.show import show
+from nhnas.spec.config import Train
+from nhnas.spec.errors import Interrupted
+from nhnas.spec.model import Architecture
+from nhnas.trainer import forms
+from nhnas.trainer.forms import Sample, agree, measured, name_of
+from nhnas.trainer.numerics import Numerics
+from tests import tiny
+
+PLAIN = Numerics("cpu", "float32", 2, False)
+RESIDUAL = {"name": "a", "op": "conv", "width": 4, "residual": {"hidden": 3, "dropout": 0.5}}
+MAPS = Architecture.model_validate(
+    {
+        "input": (2, 6, 6),
+        "net": (
+            RESIDUAL,
+            {"name": "pool", "op": "global_avg_pool"},
+            {"name": "h", "op": "dense", "width": 3},
+        ),
+    }
+)
+FEATURES = Architecture.model_validate(
+    {"input": (4,), "net": ({**RESIDUAL, "op": "dense"}, {"name": "h", "op": "dense", "width": 3})}
+)
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Any:
+    """The number of threads is as before."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def samples(arch: Architecture, classes: bool = True, batch: int = 8) -> list[Sample]:
+    """Two batches."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(batch, *arch.input, generator=generator) for _ in range(2)]
+    targets = torch.arange(batch) % 3 if classes else torch.randn(batch, 3, generator=generator)
+    return [(x, targets) for x in inputs]
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], one_thread: float = 1.0) -> None:
+    """Times by name of the form; `one_thread` times as long with one thread."""
+
+    def told(trial: Any, _: Sample) -> float:
+        factor = one_thread if torch.get_num_threads() == 1 else 1.0
+        return factor * seconds.get(name_of(trial.numerics), 1.0)
+
+    monkeypatch.setattr(forms._Trial, "seconds", told)
+    torch.set_num_threads(2)
+
+
+def test_deterministic_runs_measure_nothing() -> None:
+    """Their form is given."""
+    given = Numerics("cpu", "float32", 1, True)
+    assert (given, None) == measured(given, build(MAPS), samples(MAPS), Train())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ({}, "float32 contiguous plain"),
+        ({"float32 contiguous fused": 0.99}, "float32 contiguous plain"),
+        ({"float32 contiguous fused": 0.9}, "float32 contiguous fused"),
+        (
+            {"float32 channels_last plain": 0.8, "float32 contiguous fused": 0.9},
+            "float32 channels_last plain",
+        ),
+        ({"bfloat16 channels_last fused": 0.7}, "bfloat16 channels_last fused"),
+        (
+            {"bfloat16 channels_last fused": 0.7, "bfloat16 contiguous plain": 0.6},
+            "bfloat16 contiguous plain",
+        ),
+    ],
+)
+def test_the_fastest_form_is_taken(
+    seconds: dict[str, float], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless a simpler one is as fast, but for 3%."""
+    pretend(monkeypatch, seconds)
+    monkeypatch.setattr(forms, "agree", lambda *_: True)
+    chosen, timing = measured(PLAIN, build(MAPS), samples(MAPS), Train())
+    assert expected == name_of(chosen)
+    assert timing is not None
+    assert {name: 1e3 * seconds.get(name, 1.0) for name in timing.forms} == timing.forms
+
+
+def test_bfloat16_of_another_loss_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast it is."""
+    pretend(monkeypatch, {"bfloat16 channels_last fused": 0.1})
+    monkeypatch.setattr(forms, "agree", lambda *_: False)
+    assert "float32 contiguous plain" == name_of(measured(PLAIN, build(MAPS), samples(MAPS), Train())[0])
+
+
+@pytest.mark.parametrize(
+    ("arch", "train", "expected"),
+    [
+        (MAPS, Train(), {"float32", "bfloat16"}),
+        (MAPS, Train(precision="float32"), {"float32"}),
+        (MAPS, Train(loss="mse"), {"float32"}),
+        (FEATURES, Train(), {"float32"}),
+    ],
+    ids=["maps", "asked for", "values", "features"],
+)
+def test_where_bfloat16_is_tried(arch: Architecture, train: Train, expected: set[str]) -> None:
+    """Only for classes of maps, and not where a person chose; really measured here."""
+    batches = samples(arch, train.loss == "cross_entropy")
+    chosen, timing = measured(PLAIN, build(arch), batches, train)
+    assert timing is not None
+    assert expected == {name.split()[0] for name in timing.forms}
+    assert name_of(chosen) in timing.forms
+    assert all(milliseconds > 0 for milliseconds in timing.forms.values())
+    assert 8 == timing.samples
+    assert torch.get_num_threads() == chosen.threads
+
+
+def test_a_person_chose_bfloat16() -> None:
+    """Then every form that is tried has it."""
+    given = replace(PLAIN, precision="bfloat16")
+    timing = measured(given, build(MAPS), samples(MAPS), Train(precision="bfloat16"))[1]
+    assert timing is not None
+    assert {"bfloat16"} == {name.split()[0] for name in timing.forms}
+
+
+@pytest.mark.parametrize(
+    ("train", "one_thread", "expected"), [(Train(), 0.9, 1), (Train(), 1.2, 2), (Train(threads=2), 0.9, 2)]
+)
+def test_threads(train: Train, one_thread: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One where it is as fast as two, unless a person chose."""
+    pretend(monkeypatch, {"float32 contiguous plain": 0.001, "float32 contiguous fused": 0.001}, one_thread)
+    assert expected == measured(PLAIN, build(FEATURES), samples(FEATURES), train)[0].threads
+
+
+def test_the_network_stays_as_it_is() -> None:
+    """Weights, statistics, gradients, dropout, form."""
+    network = build(MAPS).train()
+    before = {name: tensor.clone() for name, tensor in network.tensors().items()}
+    measured(PLAIN, network, samples(MAPS), Train())
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.tensors().items())
+    assert all(parameter.grad is None for parameter in network.trained().values())
+    assert not network.probe.fused
+    assert network.training
+
+
+def shifted(network: Network, offset: float) -> Network:
+    """All outputs higher by the same: the loss is what it was, if there are enough digits."""
+    with torch.no_grad():
+        network.tensors()["h.bias"].add_(offset)
+    return network
+
+
+@pytest.mark.parametrize(("offset", "expected"), [(0.0, True), (3000.0, False)])
+def test_whether_bfloat16_agrees(offset: float, expected: bool) -> None:
+    """Over the first batches, whatever dropout draws; outputs of 3,000 leave no digits for differences."""
+    network = shifted(build(MAPS), offset)
+    fast = replace(PLAIN, precision="bfloat16")
+    assert expected is agree(PLAIN, fast, network, samples(MAPS, batch=64), Train())
+
+
+def test_a_choice_is_recorded_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In slot and snapshot; who goes on measures nothing; `show --timing` tells it."""
+    spec = tiny.make(tmp_path, tiny.CONV.replace("deterministic: true", "threads: 1"))
+    with pytest.raises(Interrupted):
+        tiny.step(spec, tiny.Counting(batch=2))
+    slot = read_slot(spec.parent / ".nhnas", "spec.yaml")
+    assert slot is not None
+    monkeypatch.setattr("nhnas.opening.measured", None)
+    (saved,) = tiny.step(spec, tiny.Counting())
+    state = load_info(spec.parent / ".nhnas", saved.state).state
+    assert slot.data["numerics"] == state["exact"]["numerics"]
+    timing = state["info"]["facts"]["timing"]
+    assert slot.data["facts"]["timing"] == timing
+    assert min(timing["forms"].values()) > 0
+    capsys.readouterr()
+    show([spec], as_json=True, timing=True)
+    assert {"numerics": state["exact"]["numerics"], "timing": timing} == json.loads(capsys.readouterr().out)[
+        "timing"
+    ]
+    show([spec], timing=True)
+    told = capsys.readouterr().out
+    assert 1 == told.count("  chosen\n")
+    assert "forward and back over" in told
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(0, "untrained"), (1, "not measured (train.deterministic)")])
+def test_what_was_not_measured_is_said(
+    steps: int, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An untrained file, and a deterministic one."""
+    spec = tiny.make(tmp_path)
+    for _ in range(steps):
+        tiny.step(spec)
+    capsys.readouterr()
+    show([spec], timing=True)
+    assert expected in capsys.readouterr().out

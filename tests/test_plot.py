@@ -12,70 +12,21 @@ from typing import Any
 
 import pytest
 
-from nhnas.compiler.history import Info, lineage
+from nhnas.compiler.history import Info
 from nhnas.compiler.place import store_folder
 from nhnas.plot import FIGURES, PANELS, numbers
 from nhnas.plot_panel import NOTHING
-from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError
 from tests import tiny
 from tests.here import Here
+from tests.plotted import ends, figure, flat, infos, series, totals, trained_run
 from tests.test_plot_boundary import REGRESSION
-
-SCHEDULE = (
-    "schedule: [{until: 5, lr: 0.01, add: 30, add_to_remove: 9.0}, {until: 99, add: 4, add_to_remove: 0.2}], "
-)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that grows for two versions, then shrinks for three, and a version trained alone."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(os, "fsync", lambda _: None)
-    spec = tiny.make(tmp_path_factory.mktemp("plot") / "work", scheduled(tiny.DENSE))
-    tiny.run(spec, steps=4)
-    tiny.train(spec, epochs=3)
-    patch.undo()
-    return spec
-
-
-def scheduled(text: str) -> str:
-    """A spec that grows, then shrinks."""
-    return text.replace("search: {add: 8, ", f"search: {{add: 8, {SCHEDULE}")
-
-
-def infos(spec: Path) -> list[Info]:
-    """What the store has of the versions, read without the code under test."""
-    state = read_document(spec).state
-    assert state is not None
-    return lineage(store_folder(spec), state)
-
-
-def figure(spec: Path, name: str, *baselines: Path) -> dict[str, Any]:
-    """The JSON data of one figure."""
-    (found,) = numbers(spec, name, baselines)
-    assert name == found["figure"]
-    return found
-
-
-def series(spec: Path, name: str, *baselines: Path) -> dict[str, Any]:
-    """x and y of every series of a figure, by name."""
-    return {one["name"]: (one["x"], one["y"]) for one in figure(spec, name, *baselines)["series"]}
-
-
-def totals(info: Info) -> Any:
-    """What a version counted."""
-    return info.state["info"]["totals"]
-
-
-def ends(spec: Path) -> list[int]:
-    """Epochs of the lineage at the end of each version."""
-    return [info.state["exact"]["epochs"] for info in infos(spec)]
-
-
-def flat(spec: Path, key: str) -> list[Any]:
-    """A key of all epochs' records, None where one lacks it."""
-    return [record.get(key) for info in infos(spec) for record in info.metrics]
+    """A run with a way up and a way down."""
+    return trained_run(tmp_path_factory.mktemp("plot") / "work")
 
 
 @pytest.mark.parametrize("count", ["parameters", "macs"])
@@ -256,77 +207,6 @@ def test_a_store_that_begins_in_the_middle(trained: Path, tmp_path: Path) -> Non
     assert [*range(begin + 1, ends(trained)[-1] + 1)] == series(spec, "epochs")[
         "training, mean of the epoch"
     ][0]
-
-
-def test_other_runs_and_a_csv_as_baselines(trained: Path, tmp_path: Path) -> None:
-    """Rows of one name are one series; equal names are told apart; what has no MACs is left out and named."""
-    table = tmp_path / "others.csv"
-    table.write_text(
-        "name, params, macs, accuracy\nResNet, 100, 900, 0.5\n'q, 7,, 92.5%\nResNet, 300, 2000, 1\n"
-    )
-    found = series(trained, "parameters", trained, table)
-    known = infos(trained)
-    own = ([totals(i)["parameters"] for i in known], [i.state["info"]["test"]["accuracy"] for i in known])
-    assert own == found["points (2)"]
-    assert ([100, 300], [0.5, 1.0]) == found["ResNet"]
-    assert ([7], [0.925]) == found["'q"]
-    by_macs = figure(trained, "macs", table)
-    assert "macs not known of 'q" == by_macs["says"]
-    named = {one["name"]: one["x"] for one in by_macs["series"]}
-    assert ([900, 2000], False) == (named["ResNet"], "'q" in named)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("name,accuracy\na,0.5\n", "others.csv:1: no column params; expected name,params,accuracy[,macs]"),
-        ("", "others.csv:1: no column name and params and accuracy; expected name,params,accuracy[,macs]"),
-        ("name,params,accuracy\na,1\n", "others.csv:2: expected 3 cells, as many as the first line has"),
-        (
-            "name,params,accuracy\na,1,0.5,9\n",
-            "others.csv:2: expected 3 cells, as many as the first line has",
-        ),
-        (
-            "name,params,accuracy\na,1.5,1\n",
-            "others.csv:2: params: expected a whole number above 0, not '1.5'",
-        ),
-        ("name,params,accuracy\na,0,1\n", "others.csv:2: params: expected a whole number above 0, not '0'"),
-        (
-            "name,params,accuracy\na,1,92.6\n",
-            "others.csv:2: accuracy: expected a fraction in [0, 1], or a percentage as in 92.6%, not '92.6'",
-        ),
-        (
-            "name,params,accuracy\na,1,nan\n",
-            "others.csv:2: accuracy: expected a fraction in [0, 1], or a percentage as in 92.6%, not 'nan'",
-        ),
-        ('name,params,accuracy\n"a,1,1\n', "others.csv: not a CSV in UTF-8: unexpected end of data"),
-        ("name,params,accuracy\n\udcff,1,1\n", "others.csv: not a CSV in UTF-8: 'utf-8' codec can't decode"),
-    ],
-)
-def test_a_csv_that_cannot_be_read(text: str, message: str, trained: Path, tmp_path: Path) -> None:
-    """Where it is wrong, what was expected; nothing is drawn."""
-    table = tmp_path / "others.csv"
-    table.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError) as caught:
-        numbers(trained, "parameters", [table])
-    assert str(caught.value).startswith(f"{tmp_path}/{message}")
-
-
-def test_baselines_that_do_not_fit(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An untrained spec, a missing file, and another measure are errors."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-    other = tiny.make(tmp_path / "work", REGRESSION)
-    with pytest.raises(InputError, match="no version has been trained yet"):
-        numbers(trained, "parameters", [other])
-    tiny.step(other)
-    with pytest.raises(InputError, match="its networks have mse, those of the run accuracy"):
-        numbers(trained, "parameters", [other])
-    (tmp_path / "many.csv").write_text("name,params,accuracy\n" + "".join(f"n{n},1,1\n" for n in range(201)))
-    with pytest.raises(InputError, match="--baseline: 201 names; at most 200 can be told apart"):
-        numbers(trained, "parameters", [tmp_path / "many.csv"])
-    for name in ("gone.csv", "gone.yaml"):
-        with pytest.raises(InputError, match=name):
-            numbers(trained, "parameters", [tmp_path / name])
 
 
 @pytest.mark.parametrize(

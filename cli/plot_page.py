@@ -64,6 +64,7 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
 
 def as_bytes(figure: Figure, form: str) -> bytes:
     """The picture as `form`: svg or pdf by matplotlib; png by its own renderer, Agg, with a palette."""
+    _settle(figure)
     buffer = io.BytesIO()
     if form == "png":
         figure.savefig(buffer, format=form, dpi=DPI)
@@ -71,6 +72,17 @@ def as_bytes(figure: Figure, form: str) -> bytes:
     unstamped = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     figure.savefig(buffer, format=form, metadata=unstamped[form])
     return buffer.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay out once and round: the last digits differ from run to run, and an SVG hashes them into ids."""
+    if figure.get_layout_engine() is None:
+        return
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(float(part), 5) for part in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
 
 
 def panel_figure(panel: Panel) -> Figure:

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nhnas.commit import Saved
     from nhnas.comparison import Comparison
+    from nhnas.compiler.merged import MergedNetwork
     from nhnas.compiler.network import Network
     from nhnas.planning import Plan
     from nhnas.report import Report
@@ -80,15 +81,26 @@ def build(arch: Architecture, tensors: Mapping[str, Tensor] | None = None, *, se
     return compile_module(arch, tensors, seed=seed)
 
 
-def load_model(spec: Pathish, *, fresh: bool = False) -> Network:
+@overload
+def load_model(spec: Pathish, *, fresh: bool = False, merged: Literal[False] = False) -> Network: ...
+@overload
+def load_model(spec: Pathish, *, fresh: bool = False, merged: Literal[True]) -> MergedNetwork: ...
+def load_model(spec: Pathish, *, fresh: bool = False, merged: bool = False) -> Network | MergedNetwork:
     """The network of a spec file in evaluation mode with its weights, on the CPU.
 
     Where `net` was edited since the last version the weights are carried over in memory. `fresh`
-    ignores the state. Raises InputError, StorageError.
+    ignores the state. `merged` gives the evaluation form: norms folded into weights, leaves run together,
+    the same outputs to 1e-5 in less time; no gradients, no training mode, weights without canonical names.
+    Raises InputError, StorageError.
     """
     from nhnas.evaluation import load_model as load_network
 
-    return load_network(Path(spec), fresh=fresh)
+    network = load_network(Path(spec), fresh=fresh)
+    if not merged:
+        return network
+    from nhnas.compiler.merged import merged as merge
+
+    return merge(network)
 
 
 def compare(old: Pathish, new: Pathish) -> Comparison:

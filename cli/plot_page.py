@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -64,25 +65,26 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
 
 def as_bytes(figure: Figure, form: str) -> bytes:
     """The picture as `form`: svg or pdf by matplotlib; png by its own renderer, Agg, with a palette."""
-    _settle(figure)
     buffer = io.BytesIO()
     if form == "png":
         figure.savefig(buffer, format=form, dpi=DPI)
         return with_palette(buffer.getvalue(), DPI)
     unstamped = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     figure.savefig(buffer, format=form, metadata=unstamped[form])
-    return buffer.getvalue()
+    return _steady(buffer.getvalue()) if form == "svg" else buffer.getvalue()
 
 
-def _settle(figure: Figure) -> None:
-    """Lay out once and round: the last digits differ from run to run, and an SVG hashes them into ids."""
-    if figure.get_layout_engine() is None:
-        return
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    for axes in figure.axes:
-        left, bottom, width, height = (round(float(part), 5) for part in axes.get_position().bounds)
-        axes.set_position((left, bottom, width, height))
+def _steady(svg: bytes) -> bytes:
+    """Without what depends on the last bits of coordinates, which differ from run to run: identifiers are
+    numbered (matplotlib's are hashes), coordinates have three digits behind the point."""
+    found = re.findall(rb'id="([a-z])([0-9a-f]{10})"', svg)
+    names = {kind + digest: b"%s%d" % (kind, at) for at, (kind, digest) in enumerate(dict.fromkeys(found))}
+    svg = re.sub(rb'(?<=[#"])[a-z][0-9a-f]{10}(?=[")])', lambda one: names.get(one[0], one[0]), svg)
+    return re.sub(
+        rb'\b(?:x|y|width|height|d|transform)="[^"]*"',
+        lambda some: re.sub(rb"-?\d+\.\d{4,}", lambda one: b"%.3f" % float(one[0]), some[0]),
+        svg,
+    )
 
 
 def panel_figure(panel: Panel) -> Figure:

@@ -25,6 +25,8 @@ WRITING = (
 _LINE = re.compile(
     r"(?:(?P<pid>\d+) +)?(?P<name>\w+)\((?P<arguments>.*)\)\s+= (?P<result>-?\d+|\?)(?P<rest>.*)"
 )
+_UNFINISHED = " <unfinished ...>"
+_RESUMED = re.compile(r"\d+ +<\.\.\. \w+ resumed>(?P<rest>.*)")
 _PATH = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?:\d+|AT_FDCWD)<(?P<open>[^>]*)>')
 
 
@@ -77,9 +79,22 @@ def traced(server: Server, folder: Path, words: Sequence[str], *options: str, **
     return Traced(done, list(_calls(lines, folder)))
 
 
+def _whole(lines: Sequence[str]) -> Iterator[str]:
+    """Lines of calls that other threads interrupted, put together again."""
+    begun: dict[str, str] = {}
+    for line in lines:
+        pid = line.partition(" ")[0]
+        if line.endswith(_UNFINISHED):
+            begun[pid] = line.removesuffix(_UNFINISHED)
+        elif (match := _RESUMED.fullmatch(line)) and pid in begun:
+            yield begun.pop(pid) + match["rest"]
+        else:
+            yield line
+
+
 def _calls(lines: Sequence[str], folder: Path) -> Iterator[Call]:
     numbers: Counter[tuple[str, str]] = Counter()
-    for line in lines:
+    for line in _whole(lines):
         match = _LINE.fullmatch(line)
         if match is None:
             continue

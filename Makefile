@@ -63,6 +63,9 @@ crash: $(READY) ## the campaign: kills, signals, failing calls, full disks, dama
 	$(PYTEST) -m crash $(ARGS)
 
 bench: $(READY) ## the short forms of the benchmarks
+	$(RUN) benchmarks/training_step.py --short
+	$(RUN) benchmarks/memory.py
+	$(RUN) benchmarks/growth.py --cpu --rounds 5
 	$(RUN) benchmarks/optimizer_step.py
 	$(RUN) benchmarks/toys.py --seeds 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections import Counter
-from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,11 +14,9 @@ import torch
 from torch import Tensor
 
 import nhnas
+from nhnas.compiler import merged_algebra
 from nhnas.compiler.build import build
 from nhnas.compiler.merged import MergedNetwork, merged
-from nhnas.compiler.merged_cost import ADD, CALL, CAT, padded
-from nhnas.compiler.merged_graph import flat_graph
-from nhnas.compiler.merged_groups import cheapest, components, cost, groups_of, links_of, options_of
 from nhnas.compiler.merged_steps import Linear, WindowMeans
 from nhnas.compiler.network import Network
 from nhnas.spec.errors import InputError
@@ -200,6 +197,14 @@ def test_activated_map_is_computed() -> None:
     assert not any(isinstance(step, WindowMeans) for step in checked(arch).steps)
 
 
+def test_means_of_a_vast_kernel_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matrix that takes them has k·k by H·W cells: it is not made beyond a bound."""
+    arch = arch_of([2, 4, 4], conv("a"), POOL, HEAD)
+    for bound, taken in ((9 * 16, True), (9 * 16 - 1, False)):
+        monkeypatch.setattr(merged_algebra, "WINDOWS", bound)
+        assert taken == any(isinstance(step, WindowMeans) for step in checked(arch).steps)
+
+
 def test_stream_that_is_averaged_keeps_its_additions() -> None:
     """The mean of an identity is the mean of what it reads."""
     layer = {"name": "b", "op": "conv", "shortcut": "identity", "residual": {"hidden": 3}}
@@ -299,28 +304,3 @@ def test_every_leaf_is_computed_once() -> None:
         arch = arch.model_copy(update={"net": tuple(net)})
         cells = sum(int((step.weight != 0).sum()) for step in linears(checked(arch)))
         assert sum(torch.Size(leaf.weight_shape).numel() for leaf in leaves(arch)) == cells
-
-
-def test_groups_are_the_cheapest() -> None:
-    """Of all ways to group the leaves of a node none costs less than the one that is found."""
-    compared = 0
-    for seed in range(150):
-        arch = random_architecture(Random(seed))
-        for links in components(list(links_of(flat_graph(arch, random_tensors(arch, seed))))):
-            ways = list(product(*(options_of(link, links) for link in links))) if len(links) < 8 else []
-            if 1 < len(ways) < 1000:
-                costs = [cost(groups_of(links, choices)) for choices in ways]
-                assert min(costs) == cost(cheapest(links))
-                compared += len(set(costs)) > 1
-    assert compared > 100
-
-
-def test_costs_are_those_that_the_rule_says() -> None:
-    """A node with neurons, counted by hand: calls, lanes of 16, one addition or one concatenation."""
-    arch = arch_of([2, 4, 4], conv("a", width=3, act="relu", residual={"hidden": 5}))
-    links = list(links_of(flat_graph(arch, random_tensors(arch, 0))))
-    by_source, by_target = (cost(groups_of(links, [(side, 3)] * 3)) for side in ("source", "target"))
-    lanes, pixels = 16 * 9, 16
-    assert (2 + 5) * lanes * pixels + ADD * 3 * pixels + 3 * CALL == by_source
-    assert (2 + 7) * lanes * pixels + CAT * 7 * pixels + 3 * CALL == by_target
-    assert [16, 32] == [padded(16), padded(17)]

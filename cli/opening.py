@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -52,7 +53,7 @@ def output_size(arch: Architecture) -> int:
     return structure(arch)[-1].writes.features
 
 
-def first_batches(dataset: Dataset, train: Train, version: int) -> list[tuple[Tensor, Tensor]]:
+def first_batches(dataset: Dataset, train: Train, version: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs and targets of the first batches of the version, not augmented, to measure with."""
     drawn = batches(
         dataset.train,
@@ -65,7 +66,7 @@ def first_batches(dataset: Dataset, train: Train, version: int) -> list[tuple[Te
         std=dataset.std,
         device="cpu",
     )
-    return [(batch.inputs, batch.targets) for batch in islice(drawn, MEASURED)]
+    return ((batch.inputs, batch.targets) for batch in islice(drawn, MEASURED))
 
 
 def here(document: Document) -> Document:
@@ -90,9 +91,7 @@ def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> W
     use_numerics(numerics)
     train = settings_at(document.search, document.train, base.exact["epochs"])[1]
     network = build(base.architecture, base.weights, device=numerics.device)
-    timing = None
-    if not numerics.deterministic:
-        numerics, timing = measured(numerics, network, first_batches(dataset, train, version), train)
+    numerics, timing = measured(numerics, network, first_batches(dataset, train, version), train)
     engine = make_engine(document, train, network, dataset, version, numerics, base.optimizer)
     work = Work(context, goal, document, version, base.state, base.architecture, engine, dataset, base.exact)
     if timing is not None:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from nhnas.search.neuron_edits import additions, removals
 from nhnas.search.policy import MEMORY, Plan, Point, count_for, plan, ratio_text, size_of
 from nhnas.spec.apply import apply
 from nhnas.spec.config import Search, Target
-from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons
 from nhnas.spec.errors import InputError
 from nhnas.spec.measure import measure
 from nhnas.spec.model import Architecture
@@ -21,7 +21,6 @@ POLICY = "policy"
 """Key of the exact part: the points of the last steps; and of `facts`: what this step does, and why."""
 MOST = 1_000_000
 
-Counts = Mapping[str, int]
 Leavers = Mapping[str, Sequence[int]]
 
 
@@ -63,21 +62,6 @@ def leavers(work: Work, pick: Callable[[int, Search], Leavers]) -> Leavers:
     record["remove"] = sum(map(len, found.values()))
     work.context.report.say(f"policy: remove {record['remove']}, {ratio_text(record)}")
     return found
-
-
-def additions(arch: Architecture, counts: Counts) -> list[Edit]:
-    """The edits that add so many neurons behind those of each site."""
-    present = {key: site.neurons for key, site in sites(arch).items()}
-    return [
-        AddNeurons(site=key, at=tuple(range(present[key], present[key] + count)))
-        for key, count in counts.items()
-    ]
-
-
-def removals(arch: Architecture, found: Leavers) -> list[Edit]:
-    """The edits that take out neurons, those inside a residual before those around it."""
-    inside_first = [key for key in reversed(sites(arch)) if key in found]
-    return [RemoveNeurons(site=key, at=tuple(found[key])) for key in inside_first]
 
 
 def with_loss(work: Work, exact: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from nhnas.search.choose import choose
 from nhnas.search.cost import neuron_costs
 from nhnas.search.grow import grow
 from nhnas.search.moving_average import update
+from nhnas.search.neuron_edits import additions, removals
 from nhnas.search.restructure import restructure
 from nhnas.search.shortcuts import RECORD, droppable, drops, restorable, with_record
 from nhnas.spec.apply import apply
@@ -54,7 +55,7 @@ def _grow(work: Work) -> None:
 
     counts = policy_step.growth(work, draw) if work.search.policy == "auto" else draw(work.search)
     work.facts["added"] = counts
-    work.edit(policy_step.additions(work.arch, counts), "grow")
+    work.edit(additions(work.arch, counts), "grow")
     work.context.report.say(f"grow: {_listing(counts, '+')}")
     work.stage = "fit"
 
@@ -146,7 +147,7 @@ def _remove(work: Work) -> None:
 def _removal(work: Work) -> list[Edit]:
     """The edits that take out the neurons that leave."""
     # in the order of the file, since facts that come back from the slot are sorted by name
-    return policy_step.removals(work.arch, work.facts["leavers"])
+    return removals(work.arch, work.facts["leavers"])
 
 
 def _restructure(work: Work) -> None:

@@ -7,7 +7,7 @@ an axis, which is the rule, it is one copy and no index is gathered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nhnas.compiler.marks import NEW, IndexMap
+from nhnas.compiler.tensor_kinds import by_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +117,12 @@ def moved_vectors(
     Each result is contiguous and new, but those of one kind lie in one piece of memory.
     """
     result = list[Tensor](olds)
-    for places in _by_kind(olds):
+    for places in by_kind(olds):
         fills = [ones is not None and ones[i] for i in places]
         found = _gathered([olds[i] for i in places], [maps[i] for i in places], fills)
         for place, tensor in zip(places, found, strict=True):
             result[place] = tensor
     return result
-
-
-def _by_kind(tensors: Sequence[Tensor]) -> Iterator[list[int]]:
-    kinds: dict[tuple[torch.dtype, torch.device], list[int]] = {}
-    for place, tensor in enumerate(tensors):
-        kinds.setdefault((tensor.dtype, tensor.device), []).append(place)
-    return iter(kinds.values())
 
 
 def _gathered(olds: list[Tensor], maps: list[IndexMap], ones: list[bool]) -> Sequence[Tensor]:

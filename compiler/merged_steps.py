@@ -5,28 +5,24 @@ Legend: B batch, I inputs, O outputs, k kernel, C channels; maps are [B, C, H, W
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from nhnas.compiler.merged_graph import Applied, Means
-from nhnas.compiler.network import ACTIVATIONS
-from nhnas.spec.model import Act, Activation, AvgPool, Flatten, GlobalAvgPool, MaxPool
+from nhnas.compiler.network import ACTIVATIONS, weightless
+from nhnas.spec.model import Act
 
 Values = dict[str, Tensor]
 
 
 class Step(nn.Module):
-    """Reads the values `reads` and sets `writes`."""
+    """Reads the values `reads` and sets `writes`, in the values that `forward` is given."""
 
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-
-    def forward(self, values: Values) -> None:
-        """Compute from values and add to them."""
-        raise NotImplementedError
 
 
 class Linear(Step):
@@ -92,28 +88,11 @@ class Apply(Step):
     def __init__(self, key: str, value: Applied) -> None:
         super().__init__()
         self.reads, self.writes = (value.source,), (key,)
-        self.layer = value.layer
-        _function(value.layer)  # an unknown layer is found out here
+        self.layer = weightless(value.layer, maps=False)  # dropout, to which that would matter, is gone
 
     def forward(self, values: Values) -> None:
         """What the layer makes of its source."""
-        values[self.writes[0]] = _function(self.layer)(values[self.reads[0]])
-
-
-def _function(layer: object) -> Callable[[Tensor], Tensor]:
-    match layer:
-        case Activation():
-            return ACTIVATIONS[layer.act]
-        case MaxPool():
-            return lambda x: F.max_pool2d(x, layer.kernel, layer.step)
-        case AvgPool():
-            return lambda x: F.avg_pool2d(x, layer.kernel, layer.step)
-        case GlobalAvgPool():
-            return lambda x: x.mean((2, 3))
-        case Flatten():
-            return lambda x: x.flatten(1)
-        case _:
-            raise TypeError(f"no function for {layer}")
+        values[self.writes[0]] = self.layer(values[self.reads[0]])
 
 
 class WindowMeans(Step):

@@ -193,7 +193,8 @@ class Function(nn.Module):
         return self.function(x)
 
 
-def _weightless(layer: Layer, maps: bool) -> nn.Module:
+def weightless(layer: Layer, maps: bool) -> nn.Module:
+    """The module of a layer without weights, which reads maps or features; TypeError for any other."""
     match layer:
         case Activation():
             return Function(ACTIVATIONS[layer.act])
@@ -222,7 +223,7 @@ class Network(nn.Module):
 
     def _layer(self, view: LayerView) -> nn.Module:
         if view.node is None:
-            return _weightless(view.layer, view.reads.map is not None)
+            return weightless(view.layer, view.reads.map is not None)
         return ChainNode(view, view.node, self.probe)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -63,10 +63,11 @@ def identify(
     weights: Mapping[str, Tensor],
     optimizer: Mapping[str, Tensor],
     state: Mapping[str, Any],
+    raw: Mapping[str, memoryview] | None = None,
 ) -> str:
-    """The id of a snapshot with this content; arguments as the fields of `Snapshot`."""
+    """The id of a snapshot with this content; arguments as fields of `Snapshot`, `raw` of `snapshot_id`."""
     tensors = _tagged(weights, optimizer)
-    return snapshot_id(parent, version, state["architecture"], tensors, state["exact"])
+    return snapshot_id(parent, version, state["architecture"], tensors, state["exact"], raw)
 
 
 def _tagged(weights: Mapping[str, T], optimizer: Mapping[str, T]) -> dict[str, T]:
@@ -143,5 +144,10 @@ def _check_id(snapshot: Snapshot, raw: Mapping[str, memoryview]) -> None:
 
 
 def _identity(snapshot: Snapshot, raw: Mapping[str, memoryview] | None = None) -> str:
-    tensors, state = _tagged(snapshot.weights, snapshot.optimizer), snapshot.state
-    return snapshot_id(snapshot.parent, snapshot.version, state["architecture"], tensors, state["exact"], raw)
+    parent, version, weights, optimizer = (
+        snapshot.parent,
+        snapshot.version,
+        snapshot.weights,
+        snapshot.optimizer,
+    )
+    return identify(parent, version, weights, optimizer, snapshot.state, raw)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from nhnas.compiler.canonical import canonical_json
+from nhnas.compiler.tensor_kinds import by_kind
 
 Chunk = bytes | memoryview
 
@@ -44,14 +45,10 @@ def raw_bytes(tensors: Mapping[str, Tensor]) -> dict[str, memoryview]:
 
     Large ones may be the tensors' own memory; small ones are copied together.
     """
-    found: dict[str, memoryview] = {}
-    small: dict[tuple[torch.dtype, torch.device], list[tuple[str, Tensor]]] = {}
-    for name, tensor in tensors.items():
-        if tensor.nbytes >= SMALL:
-            found[name] = _bytes(tensor)
-        else:
-            small.setdefault((tensor.dtype, tensor.device), []).append((name, tensor))
-    for items in small.values():
+    found = {name: _bytes(tensor) for name, tensor in tensors.items() if tensor.nbytes >= SMALL}
+    small = [(name, tensor) for name, tensor in tensors.items() if tensor.nbytes < SMALL]
+    for places in by_kind(tensor for _, tensor in small):
+        items = [small[place] for place in places]
         data, at = _bytes(torch.cat([tensor.detach().reshape(-1) for _, tensor in items])), 0
         for name, tensor in items:
             found[name] = data[at : at + tensor.nbytes]

@@ -73,7 +73,7 @@ BY_MODEL = {
     "Train.precision": "Precision of the matrix products.",
     "Train.compile": "true: torch.compile, once for each architecture; needs a C++ compiler.",
     "Train.deterministic": "true: float32, one thread, nothing measured; the same bytes every time.",
-    "Train.threads": "CPU threads; all by default.",
+    "Train.threads": "CPU threads; one or all, as measured, by default.",
     "Train.seed": "Seed of everything random.",
     "Search.add": "Neurons added a step, beside add_fraction.",
     "Search.add_fraction": "Neurons added a step, as a share of those that are there.",

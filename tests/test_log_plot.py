@@ -24,16 +24,6 @@ from tests import tiny
 KEYS = ["version", "state", "parent", "neurons", "parameters", "macs", "depth", "test", "edits", "max_change"]
 """DESIGN §8; these names stay."""
 
-REGRESSION = """\
-format: 1
-name: surface
-input: [2]
-net: [{name: a, op: dense, width: 3, residual: {hidden: 2}}, {name: head, op: dense, width: 1}]
-data: {dataset: regression2d}
-train: {loss: mse, batch: 500, deterministic: true}
-search: {add: 2, max_epochs: 1, fade_epochs: 1, settle_epochs: 0}
-"""
-
 
 @pytest.fixture(autouse=True)
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +84,9 @@ def test_nothing_to_tell_and_what_cannot_be_told(tmp_path: Path) -> None:
         history(spec)
 
 
-@pytest.mark.parametrize("text", [tiny.DENSE, tiny.CONV, REGRESSION], ids=["points", "images", "surface"])
+@pytest.mark.parametrize(
+    "text", [tiny.DENSE, tiny.CONV, tiny.REGRESSION], ids=["points", "images", "surface"]
+)
 def test_eval_repeats_what_log_shows_and_writes_nothing(text: str, tmp_path: Path) -> None:
     """To the last digit, for classes and for values; with a hand edit in the file it still writes nothing."""
     spec = tiny.make(tmp_path / "work", text)

@@ -20,7 +20,6 @@ from nhnas.spec.errors import InputError
 from tests import tiny
 from tests.here import Here
 from tests.plotted import ends, figure, flat, infos, series, totals, trained_run
-from tests.test_plot_boundary import REGRESSION
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +169,7 @@ def test_the_architecture_is_that_of_show(trained: Path, capfd: pytest.CaptureFi
 def test_a_regression_has_mse_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Test and training are the mse that was recorded; nothing is called accuracy."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    spec = tiny.make(tmp_path / "work", REGRESSION)
+    spec = tiny.make(tmp_path / "work", tiny.REGRESSION)
     tiny.run(spec, steps=2)
     known, drawn = infos(spec), series(spec, "error")
     assert [info.state["info"]["test"]["mse"] for info in known] == drawn["test"][1]

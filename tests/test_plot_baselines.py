@@ -11,7 +11,6 @@ from nhnas.plot import numbers
 from nhnas.spec.errors import InputError
 from tests import tiny
 from tests.plotted import figure, infos, series, totals, trained_run
-from tests.test_plot_boundary import REGRESSION
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,7 @@ def test_a_csv_that_cannot_be_read(text: str, message: str, trained: Path, tmp_p
 def test_baselines_that_do_not_fit(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An untrained spec, a missing file, and another measure are errors."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    other = tiny.make(tmp_path / "work", REGRESSION)
+    other = tiny.make(tmp_path / "work", tiny.REGRESSION)
     with pytest.raises(InputError, match="no version has been trained yet"):
         numbers(trained, "parameters", [other])
     tiny.step(other)

@@ -16,16 +16,6 @@ from nhnas.plot_boundary import DARK
 from nhnas.spec.errors import InputError
 from tests import tiny
 
-REGRESSION = """\
-format: 1
-name: surface
-input: [2]
-net: [{name: a, op: dense, width: 3, residual: {hidden: 2}}, {name: head, op: dense, width: 1}]
-data: {dataset: regression2d}
-train: {loss: mse, batch: 500, deterministic: true}
-search: {add: 2, max_epochs: 1, fade_epochs: 1, settle_epochs: 0}
-"""
-
 
 @pytest.fixture(autouse=True)
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +33,7 @@ def pixels(path: Path) -> Any:
     return matplotlib.image.imread(path)
 
 
-@pytest.mark.parametrize(("text", "classes"), [(tiny.DENSE, 2), (tiny.DENSE, 3), (REGRESSION, 0)])
+@pytest.mark.parametrize(("text", "classes"), [(tiny.DENSE, 2), (tiny.DENSE, 3), (tiny.REGRESSION, 0)])
 def test_a_picture_of_the_plane(text: str, classes: int, tmp_path: Path) -> None:
     """Two inputs: the boundary or the surface, beside the spec; the spec and its store are untouched."""
     text = text.replace("width: 2, note", f"width: {max(classes, 1)}, note")

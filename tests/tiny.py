@@ -55,6 +55,17 @@ search: {add: 8, max_epochs: 2, fade_epochs: 1, settle_epochs: 1, threshold_max:
 """
 """3 batches an epoch; a step has at most 12 batches."""
 
+REGRESSION = """\
+format: 1
+name: surface
+input: [2]
+net: [{name: a, op: dense, width: 3, residual: {hidden: 2}}, {name: head, op: dense, width: 1}]
+data: {dataset: regression2d}
+train: {loss: mse, batch: 500, deterministic: true}
+search: {add: 2, max_epochs: 1, fade_epochs: 1, settle_epochs: 0}
+"""
+"""A surface over the plane, 2,500 points: the built-in set."""
+
 CONV = """\
 format: 1
 name: images

@@ -1,8 +1,9 @@
 """Which way of computing a network is fastest here, by measuring it (DESIGN §9): never by belief.
 
-A form is a precision, a memory format, and whether leaves that read the same input run as one. All forms are
-timed in turn, round after round, on the first samples of training; the fastest is taken, unless a simpler one
-is as fast. bfloat16 is taken only if it gives the same loss. Then one thread is tried against all of them.
+A form is a precision, a memory format, and whether leaves that read the same input run as one. First the
+precisions are timed in turn, round after round, on the first samples of training, then the forms of the one
+that is taken: the fastest, unless a simpler one is as fast. bfloat16 is taken only if it gives the same loss.
+Where a pass is short one thread is tried against all of them.
 
 Legend: B batch.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,15 +61,16 @@ def name_of(numerics: Numerics) -> str:
 
 
 def measured(
-    numerics: Numerics, network: Network, samples: Sequence[Sample], train: Train
+    numerics: Numerics, network: Network, drawn: Iterable[Sample], train: Train
 ) -> tuple[Numerics, Timing | None]:
     """`numerics` with the fastest form for training `network`, which stays as it is, and what was measured.
 
-    `samples` are the first batches. Deterministic runs measure nothing and keep what they were given.
+    `drawn` are the first batches; deterministic runs draw and measure nothing and keep what they were given.
     Where `train.threads` is given, the number of threads is not tried.
     """
     if numerics.deterministic:
         return numerics, None
+    samples = list(drawn)
     precisions = _precisions(numerics, train, samples[0][0].dim() == 4)
     forms = [_in_precision(numerics, precision, network, samples[0][0]) for precision in precisions]
     batch = _cut(samples[0], _count(_Trial(forms[0][0], network, train), samples[0], len(forms[0])))

@@ -90,8 +90,8 @@ def load_model(spec: Pathish, *, fresh: bool = False, merged: bool = False) -> N
 
     Where `net` was edited since the last version the weights are carried over in memory. `fresh`
     ignores the state. `merged` gives the evaluation form: norms folded into weights, leaves run together,
-    the same outputs to 1e-5 of their size in less time; no gradients, no training mode, weights without canonical names.
-    Raises InputError, StorageError.
+    the same outputs to 1e-5 of their size in less time; no gradients, no training mode, weights without
+    canonical names. Raises InputError, StorageError.
     """
     from nhnas.evaluation import load_model as load_network
 

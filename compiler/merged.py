@@ -57,9 +57,9 @@ def merged(network: Network) -> MergedNetwork:
     """A module for evaluation that computes what `network`, in evaluation mode, computes.
 
     A copy on the same device, in the same dtype. Equal up to rounding, since sums are taken in another order:
-    of the size of the outputs 1e-12 in float64, 1e-5 in float32. On the CPU its weights are channels_last, which is faster for inputs of
-    either format; `.to(memory_format=torch.contiguous_format)` takes that back. Raises InputError in
-    training mode.
+    of the size of the outputs 1e-12 in float64, 1e-5 in float32. On the CPU its weights are channels_last,
+    which is faster for inputs of either format; `.to(memory_format=torch.contiguous_format)` takes that back.
+    Raises InputError in training mode.
     """
     if network.training:
         raise InputError("only a network in evaluation mode can be merged; call network.eval() first")

@@ -178,6 +178,13 @@ class Start:
         """The command, and kill -9 at a random moment of the first `share` of the time that it takes."""
         return self._server.signalled(folder, self.words, moments.uniform(0, self.seconds * share))
 
+    def is_over(self, folder: Path) -> bool:
+        """Whether all is there that it leaves: what comes after that, such as its last line, needs no store.
+
+        `--steps` and `--epochs` count from where a command begins, so the same words would begin a next one.
+        """
+        return self.expected == tiny.outcome(folder / "spec.yaml")
+
     def check(self, folder: Path) -> None:
         """AssertionError unless `folder` holds what the undisturbed command leaves, and nothing else."""
         found = tiny.outcome(folder / "spec.yaml")

@@ -16,6 +16,10 @@ from nhnas.compiler.norms import empty_norm
 from nhnas.compiler.plain_attributes import set_plain
 from nhnas.spec.structure import Leaf as LeafView
 
+NARROW = 16
+"""Inputs below which oneDNN writes past its memory in the backward pass of a strided 1x1 convolution, with
+several threads and channels_last (uxlfoundation/oneDNN issue 6035): the block of channels of AVX-512."""
+
 Place = tuple[str, dict[str, Any], str]
 """A tensor's canonical name, torch's own dictionary that holds it, and its key there."""
 
@@ -42,9 +46,12 @@ class Leaf(nn.Module):
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """What the leaf does with a weight [O, I, …], its own or one of more rows."""
-        if self.conv:
-            return F.conv2d(x, weight, bias, self.stride, self.padding)
-        return F.linear(x, weight, bias)
+        if not self.conv:
+            return F.linear(x, weight, bias)
+        stride = self.stride
+        if stride > 1 and self.padding == 0 and weight.shape[1] < NARROW:
+            x, stride = x[:, :, ::stride, ::stride], 1  # the pixels that it reads
+        return F.conv2d(x, weight, bias, stride, self.padding)
 
     def places(self) -> Iterator[Place]:
         """Where each tensor is, by canonical name, in the order of DESIGN §3."""

@@ -46,7 +46,7 @@ from nhnas.spec.model import Architecture
 from nhnas.spec.resnet import resnet
 from nhnas.spec.structure import nodes, sites
 from nhnas.spec.verify import verify
-from nhnas.trainer.engine import fresh_or_loaded
+from nhnas.trainer.engine import fresh_or_loaded, optimizer_settings
 from nhnas.trainer.optimizer import Optimizer
 
 SIZES = ((9, 3, 10.0), (13, 22, 100.0))  # width, blocks a stage, goal in milliseconds
@@ -104,7 +104,9 @@ def whole(before: Trained, seed: int) -> Trained:
     edits, moments = growth(before.arch, seed), before.optimizer.entries()
     after = carried(before.arch, edits, before.weights(), moments, seed=seed, parent="")
     network = build(after.arch, after.weights, adopt=True)
-    return Trained(after.arch, network, fresh_or_loaded(network, TRAIN, after.optimizer))
+    return Trained(
+        after.arch, network, fresh_or_loaded(network, optimizer_settings(TRAIN, 1), after.optimizer)
+    )
 
 
 def in_parts(before: Trained, seed: int, clock: Clock) -> None:
@@ -130,14 +132,14 @@ def in_parts(before: Trained, seed: int, clock: Clock) -> None:
     with clock.part("build module"):
         network = build(arch, weights, adopt=True)
     with clock.part("build optimizer"):
-        fresh_or_loaded(network, TRAIN, moments)
+        fresh_or_loaded(network, optimizer_settings(TRAIN, 1), moments)
 
 
 def trained(width: int, blocks: int) -> Trained:
     """A network with four ages in it, its optimizer laid out as in training."""
     arch = resnet(width, blocks, CLASSES)
     network = build(arch)
-    found = Trained(arch, network, fresh_or_loaded(network, TRAIN, {}))
+    found = Trained(arch, network, fresh_or_loaded(network, optimizer_settings(TRAIN, 1), {}))
     for seed in range(GROWTHS_BEFORE):
         found = whole(stepped(found), 1000 + seed)
     return stepped(found)

@@ -37,7 +37,7 @@ from nhnas.spec.config import Search
 from nhnas.spec.edits import RemoveNeurons
 from nhnas.spec.resnet import resnet
 from nhnas.spec.structure import sites
-from nhnas.trainer.engine import fresh_or_loaded
+from nhnas.trainer.engine import fresh_or_loaded, optimizer_settings
 
 WIDTH, BLOCKS = 16, 3
 IMAGE = (3, 32, 32)
@@ -78,7 +78,7 @@ def gromo_growth(network: torch.nn.Module, neurons: int, now: Callable[[], float
 def our_network() -> Trained:
     """Ours, after one optimizer step."""
     network = build(resnet(WIDTH, BLOCKS, CLASSES))
-    return stepped(Trained(network.arch, network, fresh_or_loaded(network, TRAIN, {})))
+    return stepped(Trained(network.arch, network, fresh_or_loaded(network, optimizer_settings(TRAIN, 1), {})))
 
 
 def our_removal(before: Trained, seed: int) -> Trained:
@@ -95,7 +95,9 @@ def our_removal(before: Trained, seed: int) -> Trained:
     moments = before.optimizer.entries()
     after = carried(before.arch, edits, before.weights(), moments, seed=seed, parent="")
     network = build(after.arch, after.weights, adopt=True)
-    return Trained(after.arch, network, fresh_or_loaded(network, TRAIN, after.optimizer))
+    return Trained(
+        after.arch, network, fresh_or_loaded(network, optimizer_settings(TRAIN, 1), after.optimizer)
+    )
 
 
 def make_pruner(network: torch.nn.Module) -> Any:

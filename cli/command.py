@@ -23,6 +23,7 @@ from nhnas.search_step import run_step
 from nhnas.settings import note_settings
 from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError, TrainingError
+from nhnas.trainer.engine import warmup_batches
 from nhnas.trainer.phases import Follow
 from nhnas.until import Until, parse_until
 from nhnas.work import PROBE_SAMPLES, Context, Work
@@ -80,6 +81,7 @@ def run(
     goals = parse_until(until)
     if (steps is not None and to is not None) or (steps is None and to is None and not goals):
         raise InputError("run needs either --steps N or --to VERSION, or --until GOAL, or both")
+    _check_positive("steps", steps)
     version = _version_of(spec, options)
     if to is not None and to < version:
         raise InputError(f"{spec} is at version {version} already, beyond {to}; check out the older one")
@@ -91,14 +93,24 @@ def run(
 def train(spec: Path, epochs: int, options: Options, report: Report | None = None) -> list[Saved]:
     """Train without changing the architecture, along `train.schedule`, and save a version."""
     read_document(spec)  # a file that says nothing gets no store beside it
+    _check_positive("epochs", epochs)
     request = Request("train", options.fresh, epochs=epochs)
     return train_under_lock(spec, request, options, lambda work: _follow(work, epochs), report)
 
 
+def _check_positive(name: str, number: int | None) -> None:
+    if number is not None and number < 1:
+        raise InputError(f"{name}: expected 1 or more, found {number}")
+
+
 def _follow(work: Work, epochs: int) -> Saved:
     work.stage = "train"
-    total, warmup = epochs * work.batch_count, work.train.warmup * work.batch_count
-    work.run(Follow(work.train, total, warmup))
+    total, warmup = epochs * work.batch_count, warmup_batches(work.train, work.batch_count)
+    phase = Follow(work.engine.network, work.train, total, warmup)
+    if work.saved is not None:
+        phase.load(*work.saved)
+    work.run(phase)
+    phase.close()
     return save_version(work, work.exact)
 
 

@@ -81,4 +81,12 @@ class Lines:
 def epoch_line(record: dict[str, Any]) -> str:
     """`  fit   epoch 3  loss 0.1234  accuracy 95.31%`."""
     accuracy = f"  accuracy {record['accuracy']:.2%}" if "accuracy" in record else ""
-    return f"  {record['phase']:<5} epoch {record['epoch']:<4} loss {record['loss']:.4f}{accuracy}"
+    measured = record.get("test", {})
+    test = "".join(
+        f"  test {key} {_figure(key, measured[key])}" for key in ("accuracy", "mse") if key in measured
+    )
+    return f"  {record['phase']:<5} epoch {record['epoch']:<4} loss {record['loss']:.4f}{accuracy}{test}"
+
+
+def _figure(key: str, value: float) -> str:
+    return f"{value:.2%}" if key == "accuracy" else f"{value:.4g}"

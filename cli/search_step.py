@@ -25,6 +25,7 @@ from nhnas.spec.config import Search
 from nhnas.spec.edits import Edit
 from nhnas.spec.errors import TrainingError
 from nhnas.spec.structure import Site, sites
+from nhnas.trainer.engine import warmup_batches
 from nhnas.trainer.fading import Fading
 from nhnas.trainer.importance import importance, scale
 from nhnas.trainer.phases import INITIAL, Fade, Fit, fit_settings, measured_batches
@@ -67,7 +68,7 @@ def _fit(work: Work) -> dict[str, float]:
         frozenset(_open(work)),
         fit_settings(work.search, work.batch_count),
         work.train.lr,
-        work.train.warmup * work.batch_count,
+        warmup_batches(work.train, work.batch_count),
         work.search.drop_shortcut,
         measured_batches(work.batch_count),
     )
@@ -133,7 +134,7 @@ def _fade(work: Work) -> None:
     if not fade:
         fading.hold(1.0)
     if fade + settle:
-        work.run(Fade(fading, fade, settle, work.train.lr, work.train.warmup * epoch))
+        work.run(Fade(fading, fade, settle, work.train.lr, warmup_batches(work.train, epoch)))
     fading.hold(1.0)
 
 

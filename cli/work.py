@@ -24,7 +24,7 @@ from nhnas.spec.model import Architecture
 from nhnas.spec.schedule import settings_at
 from nhnas.trainer.dataset import Dataset
 from nhnas.trainer.engine import Engine
-from nhnas.trainer.evaluate import outputs_of
+from nhnas.trainer.evaluate import evaluate, outputs_of
 from nhnas.trainer.loop import Hooks, Phase, Progress, run_phase
 from nhnas.trainer.numerics import Numerics
 
@@ -138,6 +138,8 @@ class Work:
         report = self.context.report
 
         def note(record: dict[str, Any]) -> None:
+            if self.train.evaluate:
+                record["test"] = evaluate(self.engine.network, self.dataset, self.dataset.test, self.train)
             self.metrics.append(record)
             report.epoch(record)
 

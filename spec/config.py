@@ -35,10 +35,13 @@ class Train(Frozen):
     momentum: Probability = 0.9
     weight_decay: NonNegative = 0.0
     label_smoothing: Probability = 0.0
+    average: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     warmup: NonNegative = 0.5
+    warmup_for: Literal["all", "newcomers"] = "all"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
+    evaluate: bool = False
     deterministic: bool = False
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

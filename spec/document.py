@@ -18,6 +18,7 @@ from nhnas.spec.model import Architecture, Layer
 from nhnas.spec.policy_findings import policy_findings
 from nhnas.spec.schedule import schedule_findings, settings_at
 from nhnas.spec.shown import shown
+from nhnas.spec.train_findings import train_findings
 from nhnas.spec.upgrade import CURRENT, upgrade
 from nhnas.spec.verify import local_problems, problems, repeated_names
 from nhnas.spec.yaml_tree import MAX_BYTES, Mapping, UnsafeYaml, parse_yaml, plain
@@ -138,7 +139,7 @@ def _validated(tree: Mapping) -> tuple[Spec | None, list[Finding]]:
         found += _salvaged(data, found)
     except ValueError as error:
         return None, [Finding(("format",), str(error))]
-    return spec, [*found, *policy_findings(data), *schedule_findings(data)]
+    return spec, [*found, *policy_findings(data), *schedule_findings(data), *train_findings(data)]
 
 
 def _upgraded(data: dict[str, Any]) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def _add_rules(models: dict[str, Schema]) -> None:
         keys = models[name]["properties"]
         models[name]["allOf"] = [*schema_rules.node(), *schema_rules.chain_layer(keys)]
     models["Search"]["allOf"] = schema_rules.search()
+    models["Train"]["allOf"] = schema_rules.train()
     models["Target"]["allOf"] = schema_rules.target(models["Target"]["properties"])
 
 

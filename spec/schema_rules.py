@@ -90,6 +90,12 @@ def search() -> list[Schema]:
     return [{"if": _says("policy", "auto"), "then": needed, "else": other}]
 
 
+def train() -> list[Schema]:
+    """With sgd neurons have no age."""
+    everyone = _rule("newcomers needs adam or adamw: with sgd neurons have no age.", const="all")
+    return [{"if": _says("optimizer", "sgd"), "then": {"properties": {"warmup_for": everyone}}}]
+
+
 def target(keys: Schema) -> list[Schema]:
     """A target names something."""
     some = [{"required": [key], "properties": {key: {"not": {"type": "null"}}}} for key in keys]

@@ -211,3 +211,18 @@ def test_edits_are_planned_applied_and_compared(tmp_path: Path) -> None:
     assert 2 == saved.version
     assert nhnas.apply_edits(spec) is None
     assert edits == nhnas.compare(first.state, spec).edits
+
+
+@pytest.mark.parametrize("words", [{"steps": 0}, {"steps": -1}])
+def test_a_run_of_no_steps_is_refused(words: dict[str, int], spec: Path) -> None:
+    """As the command line does; nothing is written."""
+    with pytest.raises(InputError, match=r"^steps: expected 1 or more, found (0|-1)$"):
+        nhnas.run(spec, **words)  # type: ignore[arg-type]
+    assert not (spec.parent / ".nhnas").exists()
+
+
+def test_a_training_of_no_epochs_is_refused(spec: Path) -> None:
+    """As the command line does; nothing is written."""
+    with pytest.raises(InputError, match=r"^epochs: expected 1 or more, found -2$"):
+        nhnas.train(spec, epochs=-2)
+    assert not (spec.parent / ".nhnas").exists()

@@ -31,7 +31,7 @@ def leaf_and_input(
     layer = {"name": "a", "op": "conv", "kernel": 1, "stride": 2, "width": 16, "norm": "none"}
     head = [{"name": "pool", "op": "global_avg_pool"}, {"name": "head", "op": "dense", "width": 2}]
     arch = Architecture.model_validate({"input": (inputs, 32, 32), "net": (layer, *head)})
-    network = build(arch, seed=seed).to(memory_format=memory_format)  # type: ignore[call-overload]
+    network = build(arch, seed=seed).to(memory_format=memory_format)
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(17, inputs, 32, 32, generator=generator).to(memory_format=memory_format)
     return next(m for m in network.modules() if type(m).__name__ == "Leaf"), x.requires_grad_()

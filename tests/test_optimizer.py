@@ -95,6 +95,8 @@ class Reference:
 
     def _step_cell(self, cell: tuple[int, ...], gradient: float, lr: float) -> None:
         (b1, b2), decay = self.options.betas, self.options.weight_decay
+        if self.age[cell] + 1 < self.options.warmup:
+            lr *= ((self.age[cell] + 1) / self.options.warmup) ** 2
         if self.options.kind == "adamw":
             self.value[cell] -= lr * decay * self.value[cell]
         else:
@@ -155,16 +157,19 @@ GROWTHS: list[tuple[int, dict[str, dict[int, list[int]]]]] = [
 @pytest.mark.parametrize("decay", [0.0, 0.05])
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "transposed"])
-@pytest.mark.parametrize("small", [0, 40, 2048])
+@pytest.mark.parametrize(
+    ("small", "warmup"), [(0, 0.0), (0, 4.5), (40, 0.0), (40, 7.0), (2048, 0.0), (2048, 4.5)]
+)
 def test_follows_the_per_cell_reference_while_rows_and_columns_grow(
-    kind: Kind, decay: float, layout: str, small: int, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, decay: float, layout: str, small: int, warmup: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parameters and moments equal those of a per-cell Adam through four growths at different steps.
 
-    `small` decides which tensors are handled in slabs and blocks and which are sorted cell by cell.
+    `small` decides which tensors are handled in slabs and blocks and which are sorted cell by cell; with
+    a `warmup` every cell has a rate of its own.
     """
     monkeypatch.setattr(optimizer_layout, "SMALL", small)
-    options = OptimizerSettings(kind, LR, betas=(0.8, 0.95), weight_decay=decay)
+    options = OptimizerSettings(kind, LR, betas=(0.8, 0.95), weight_decay=decay, warmup=warmup)
     optimizer = make_optimizer(make_parameters(SHAPES), options)
     references = {n: Reference(p.detach().numpy(), options) for n, p in optimizer.parameters.items()}
     start = 0
@@ -312,13 +317,13 @@ def step_torch(optimizer: torch.optim.Optimizer, number: int) -> None:
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("small", [0, 2048])
+@pytest.mark.parametrize(("small", "warmup"), [(0, 0.0), (0, 30.0), (2048, 0.0), (2048, 30.0)])
 def test_saving_and_loading_at_any_step_changes_no_bit(
-    kind: Kind, dtype: torch.dtype, small: int, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, dtype: torch.dtype, small: int, warmup: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A grown optimizer that is saved and loaded goes on with the same bits, past the horizon of ages too."""
     monkeypatch.setattr(optimizer_layout, "SMALL", small)
-    options = OptimizerSettings(kind, LR, betas=(0.3, 0.4), weight_decay=0.01)
+    options = OptimizerSettings(kind, LR, betas=(0.3, 0.4), weight_decay=0.01, warmup=warmup)
     straight, stopped = (grown_optimizer(options, dtype) for _ in range(2))
     for number in range(20, 70):
         walk(straight, number, number + 1)
@@ -618,7 +623,8 @@ def test_cells_are_handed_over_in_as_few_pieces_as_ages_allow(
     parameter.grad = torch.zeros(4, 3)
     slot = Slot(parameter, [torch.zeros(4, 3)], torch.tensor(rows), torch.tensor(columns))
     (group,) = make_layout([slot], (0.3, 0.4)).groups
-    assert count == len(group.entries.parameters)
+    (entries,) = group.entries.values()
+    assert count == len(entries.parameters)
 
 
 def test_moved_memory_is_seen() -> None:

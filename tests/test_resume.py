@@ -161,6 +161,18 @@ def test_a_run_stopped_at_any_batch(tmp_path: Path) -> None:
     check_every_batch(run_two, prepared(tmp_path, tiny.DENSE, 1), every=2)
 
 
+def test_a_training_whose_weights_are_averaged_stopped_at_any_batch(tmp_path: Path) -> None:
+    """The mean over the last half of the batches is that of all of them, wherever it was cut."""
+    text = tiny.CONV.replace("train: {", "train: {average: 0.5, ")
+    check_every_batch(train_two, prepared(tmp_path, text, 1))
+
+
+def test_newcomers_that_warm_up_go_on_at_their_own_rates(tmp_path: Path) -> None:
+    """Neurons of three ages, those of the last growth at rates of their own, over four of its batches."""
+    text = tiny.DENSE.replace("train: {", "train: {warmup: 1.5, warmup_for: newcomers, ")
+    check_every_batch(tiny.step, prepared(tmp_path, text, 2))
+
+
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
 def test_a_training_stopped_at_any_batch(schedule: str, tmp_path: Path) -> None:
     """`train --epochs 2` goes on at the same place of its schedule."""

@@ -289,3 +289,18 @@ def test_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert schema_text() == (tmp_path / "nhnas.schema.json").read_bytes()
     (tmp_path / "nhnas.schema.json").write_text("{}")
     assert "not ours and stays" in here("init", "spirals", "-o", str(tmp_path / "other.yaml"))[1]
+
+
+def test_newcomers_do_not_warm_up_under_sgd() -> None:
+    """`nhnas check` and the schema refuse it, and both take it with an optimizer that knows ages."""
+    for optimizer, wrong in (("sgd", True), ("adamw", False)):
+        spec = {**head(), "train": {"optimizer": optimizer, "warmup_for": "newcomers"}}
+        text = json.dumps(spec).replace('"op": "dense"}', '"op": "dense", "width": 3}', 1).encode()
+        assert wrong == bool(errors_of(text))
+        if wrong:
+            with pytest.raises(
+                InputError, match=r"newcomers needs adam or adamw: with sgd neurons have no age$"
+            ):
+                parse_document(text, Path("spec.yaml"))
+        else:
+            assert "newcomers" == parse_document(text, Path("spec.yaml")).train.warmup_for

@@ -32,7 +32,7 @@ class BatchResult:
     samples: int
 
 
-def optimizer_settings(train: Train) -> OptimizerSettings:
+def optimizer_settings(train: Train, batches_per_epoch: int) -> OptimizerSettings:
     """The optimizer that a spec asks for."""
     return OptimizerSettings(
         kind=train.optimizer,
@@ -40,7 +40,13 @@ def optimizer_settings(train: Train) -> OptimizerSettings:
         betas=train.betas,
         momentum=train.momentum,
         weight_decay=train.weight_decay,
+        warmup=train.warmup * batches_per_epoch if train.warmup_for == "newcomers" else 0.0,
     )
+
+
+def warmup_batches(train: Train, batches_per_epoch: int) -> float:
+    """Batches over which the rate of all neurons warms up."""
+    return train.warmup * batches_per_epoch if train.warmup_for == "all" else 0.0
 
 
 def loss_of(outputs: Tensor, targets: Tensor, train: Train, smoothing: float) -> Tensor:
@@ -65,12 +71,12 @@ class Engine:
     ) -> None:
         self.network: Network = network.to(numerics.device, memory_format=numerics.torch_format)  # type: ignore[call-overload]
         self.network.fuse(numerics.fused)
-        self.optimizer = fresh_or_loaded(network, train, moments or {})
         self.dataset, self.train, self.augment = dataset, train, augment
         self.version, self.numerics = version, numerics
         self.rate = 1.0
         """Factor of every learning rate, halved when training went back to its last good point."""
         self.batch_count = batch_count(len(dataset.train), train.batch)
+        self.optimizer = fresh_or_loaded(network, optimizer_settings(train, self.batch_count), moments or {})
         self._split = dataset.train.near(numerics.device)
         self._forward: Callable[[Tensor], Tensor] = self.network
         if numerics.compiled:
@@ -120,9 +126,9 @@ class Engine:
         return BatchResult(value, correct, len(batch))
 
 
-def fresh_or_loaded(network: Network, train: Train, moments: dict[str, Tensor]) -> Optimizer:
+def fresh_or_loaded(network: Network, settings: OptimizerSettings, moments: dict[str, Tensor]) -> Optimizer:
     """An optimizer over the network's parameters; those without an entry in `moments` begin afresh.
 
     The entries become the optimizer's own, without a copy.
     """
-    return make_optimizer(network.trained(), optimizer_settings(train), moments)
+    return make_optimizer(network.trained(), settings, moments)

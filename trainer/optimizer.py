@@ -30,7 +30,9 @@ from nhnas.trainer.optimizer_layout import Layout, Slot, make_layout
 class OptimizerSettings:
     """What `torch.optim.Adam`, `AdamW` and `SGD` call by the same names; `lr` is the first step's default.
 
-    `betas` and `eps` are Adam's, `momentum` is SGD's. Raises InputError for betas outside [0, 1).
+    `betas` and `eps` are Adam's, `momentum` is SGD's. `warmup`: steps over which a cell's own rate rises
+    with its age, by `trainer.schedules.warmed_up`; SGD knows no ages. Raises InputError for betas outside
+    [0, 1).
     """
 
     kind: Literal["adam", "adamw", "sgd"]
@@ -39,6 +41,7 @@ class OptimizerSettings:
     eps: float = 1e-8
     momentum: float = 0.9
     weight_decay: float = 0.0
+    warmup: float = 0.0
 
     def __post_init__(self) -> None:
         if not all(0.0 <= beta < 1.0 for beta in self.betas):
@@ -62,6 +65,7 @@ class Optimizer:
         self._aged = settings.kind != "sgd"
         self._moment_names = ("exp_avg", "exp_avg_sq") if self._aged else ("momentum",)
         self._betas = settings.betas if self._aged else None  # SGD corrects for no age
+        self._warmup = settings.warmup if self._aged else 0.0
         self._kernel = _kernel(settings)
         self._slots = {name: self._slot(name, state) for name in self.parameters}
         self._parameter_list = list(self.parameters.values())
@@ -72,7 +76,7 @@ class Optimizer:
         """One update of every parameter that has a gradient; `lr` None means the settings' lr."""
         if self._layout is None or not self._layout.fits(self._parameter_list):
             self._close_layout()
-            self._layout = make_layout(list(self._slots.values()), self._betas)
+            self._layout = make_layout(list(self._slots.values()), self._betas, self._warmup)
         self._layout.step(self._kernel, self.settings.lr if lr is None else lr)
 
     def zero_grad(self) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 
@@ -36,6 +36,7 @@ from nhnas.trainer.optimizer_ages import (
 )
 from nhnas.trainer.optimizer_kernels import Entries, Kernel, add_all
 from nhnas.trainer.optimizer_transfers import Copies, Permutation, Transfer
+from nhnas.trainer.schedules import warmed_up
 
 SMALL = 2048  # cells; above, a call for each slab and block costs less than moving every cell by index
 
@@ -52,17 +53,22 @@ class Slot:
 
 @dataclass(frozen=True)
 class Group:
-    """The pieces of all parameters on one device and of one dtype."""
+    """The pieces of all parameters on one device and of one dtype.
 
-    entries: Entries
+    `entries` by age, as it was when they were laid out, of those that warm up; all others under None.
+    """
+
+    entries: Mapping[int | None, Entries]
     parameters: Sequence[Transfer]
     gradients: Sequence[Transfer]
     moments: Sequence[Transfer]
 
-    def step(self, kernel: Kernel, lr: float) -> None:
+    def step(self, kernel: Kernel, lr: float, warmup: float, steps: int) -> None:
+        """One step, `steps` after they were laid out; who is younger than `warmup` steps learns slower."""
         for transfer in (*self.gradients, *self.parameters):
             transfer.forward()
-        kernel(self.entries, lr)
+        for age, entries in self.entries.items():
+            kernel(entries, lr if age is None else warmed_up(lr, age + steps, warmup))
         for transfer in self.parameters:
             transfer.backward()
 
@@ -76,6 +82,7 @@ class Layout:
     addresses: list[int]
     groups: list[Group]
     limit: float
+    warmup: float = 0.0
     steps: int = 0
 
     def fits(self, parameters: Sequence[torch.nn.Parameter]) -> bool:
@@ -88,7 +95,7 @@ class Layout:
 
     def step(self, kernel: Kernel, lr: float) -> None:
         for group in self.groups:
-            group.step(kernel, lr)
+            group.step(kernel, lr, self.warmup, self.steps)
         self.steps += 1
 
     def close(self) -> None:
@@ -102,13 +109,16 @@ class Layout:
         )
 
 
-def make_layout(slots: Sequence[Slot], betas: tuple[float, float] | None) -> Layout:
-    """Lay out the slots that have a gradient; `betas` None means that ages make no difference."""
+def make_layout(slots: Sequence[Slot], betas: tuple[float, float] | None, warmup: float = 0.0) -> Layout:
+    """Lay out the slots that have a gradient; `betas` None means that ages make no difference.
+
+    `warmup`: steps over which newcomers learn slower (`trainer.schedules.warmed_up`, by age).
+    """
     live = [slot for slot in slots if slot.parameter.grad is not None]
     builders = []
     for _, members in groupby(sorted(live, key=_kind), key=_kind):
         group = list(members)
-        builder = _GroupBuilder(_horizon(betas, group[0].parameter.dtype))
+        builder = _GroupBuilder(_horizon(betas, group[0].parameter.dtype), warmup)
         for slot in group:
             builder.add(slot)
         builders.append(builder)
@@ -118,15 +128,16 @@ def make_layout(slots: Sequence[Slot], betas: tuple[float, float] | None) -> Lay
         gradients=gradients,
         addresses=_addresses([slot.parameter for slot in slots], gradients),
         groups=[builder.finish() for builder in builders if not builder.is_empty()],
-        limit=min((builder.steps_to_horizon() for builder in builders), default=math.inf),
+        limit=min((builder.steps_to_change() for builder in builders), default=math.inf),
+        warmup=warmup,
     )
 
 
 class _GroupBuilder:
     """Collects the pieces of one group; tensors come by kind: parameter, gradient, each moment."""
 
-    def __init__(self, horizon: int) -> None:
-        self.horizon = horizon
+    def __init__(self, horizon: int, warmup: float) -> None:
+        self.horizon, self.warmup = max(horizon, math.ceil(warmup)), warmup
         self.pieces: list[Sequence[Tensor]] = []  # flat [N] each
         self.ages: list[int] = []
         self.young: dict[int, list[list[Tensor]]] = defaultdict(list)  # by age, strided views
@@ -157,18 +168,23 @@ class _GroupBuilder:
         moments = list(chain(*others))
         for transfer in moments:
             transfer.forward()
-        lists = [list(tensors) for tensors in zip(*self.pieces, strict=True)]
-        counter = torch.tensor(self.ages, dtype=torch.float32, device=lists[0][0].device)
-        entries = Entries(lists[0], lists[1], tuple(lists[2:]), list(counter.unbind()), counter)
+        ways = [age if age + 1 < self.warmup else None for age in self.ages]
+        entries = {way: self._entries([at for at, own in enumerate(ways) if own == way]) for way in set(ways)}
         return Group(entries, parameters, [self.reordered, *gradients], moments)
+
+    def _entries(self, chosen: Sequence[int]) -> Entries:
+        lists = [list(tensors) for tensors in zip(*(self.pieces[at] for at in chosen), strict=True)]
+        ages = [self.ages[at] for at in chosen]
+        counter = torch.tensor(ages, dtype=torch.float32, device=lists[0][0].device)
+        return Entries(lists[0], lists[1], tuple(lists[2:]), list(counter.unbind()), counter)
 
     def is_empty(self) -> bool:
         return not (self.pieces or self.young or self.small)
 
-    def steps_to_horizon(self) -> float:
+    def steps_to_change(self) -> float:
         """Steps until cells join those that count as equally old; call it after `finish`."""
-        ages = [age for age in self.ages if age < self.horizon]
-        return self.horizon - max(ages) if ages else math.inf
+        ends = (self.horizon, math.ceil(self.warmup) - 1)
+        return min((end - age for end in ends for age in self.ages if age < end), default=math.inf)
 
     def _merged_ages(self, slot: Slot) -> tuple[list[int], list[int]]:
         rows: list[int] = slot.rows.tolist()

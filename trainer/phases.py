@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from nhnas.compiler.network import Network
 from nhnas.spec.config import Search, Train
+from nhnas.trainer.averaging import WeightAverage
 from nhnas.trainer.fading import Fading
 from nhnas.trainer.flatness import Flatness, FlatnessSettings
 from nhnas.trainer.importance import ImportanceMeter, Measured
@@ -19,6 +19,7 @@ from nhnas.trainer.shortcut_meter import ShortcutMeter
 Saved = tuple[dict[str, Any], dict[str, dict[str, Tensor]]]
 METER, COMPLETE, INITIAL = "meter", "complete_epoch", "fade_initial"
 SHORTCUTS, COMPLETE_SHORTCUTS = "shortcuts", "complete_shortcuts"
+AVERAGED, AVERAGE = "averaged", "average"
 EVERY, ENOUGH = 4, 25
 """Importance is measured in every fourth batch, or in more, until it is 25 an epoch."""
 
@@ -156,35 +157,53 @@ class Fade:
         return {}, {INITIAL: self.fading.initial}
 
 
-@dataclass(frozen=True)
 class Follow:
-    """Train for `total` batches along the spec's schedule, without a change of the architecture."""
+    """Train for `total` batches along the spec's schedule, without a change of the architecture.
 
-    train: Train
-    total: int
-    warmup: float
-    name: str = "train"
+    At the end the network has the mean of its weights over the last `train.average` of the batches.
+    """
+
+    name = "train"
+
+    def __init__(self, network: Network, train: Train, total: int, warmup: float) -> None:
+        self._train, self._total, self._warmup = train, total, warmup
+        self._averaged = round(train.average * total)
+        self._average = WeightAverage(network.tensors()) if self._averaged else None
+
+    def load(self, data: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Go on from what `state` gave."""
+        if self._average is not None:
+            self._average.load(data[AVERAGED], tensors[AVERAGE])
 
     def lr(self, done: int) -> float:
         """`train.schedule` over `total` batches."""
-        return scheduled(self.train.schedule, self.train.lr, done, self.total, self.warmup)
+        return scheduled(self._train.schedule, self._train.lr, done, self._total, self._warmup)
 
     def before_batch(self, done: int) -> None:
         """Nothing but training happens."""
 
-    def after_batch(self, loss: float, done: int) -> None:
-        """Nothing but training happens."""
+    def after_batch(self, _loss: float, done: int) -> None:
+        """Take the weights into their mean, near the end."""
+        if self._average is not None and done > self._total - self._averaged:
+            self._average.add()
 
     def after_epoch(self, complete: bool) -> None:
         """Nothing is measured."""
 
     def finished(self, done: int) -> bool:
         """Whether all batches are over."""
-        return done >= self.total
+        return done >= self._total
+
+    def close(self) -> None:
+        """Leave the mean of the weights in the network, where it is asked for."""
+        if self._average is not None:
+            self._average.finish()
 
     def state(self) -> Saved:
-        """Progress alone says where it is."""
-        return {}, {}
+        """The mean so far; without one, progress alone says where it is."""
+        if self._average is None:
+            return {}, {}
+        return {AVERAGED: self._average.count}, {AVERAGE: self._average.means}
 
 
 def measured_batches(batches_per_epoch: int) -> int:

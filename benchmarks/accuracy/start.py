@@ -1,0 +1,67 @@
+"""The spec file that a row begins with."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiment import FOLDER, Experiment, Row
+from ruamel.yaml import YAML
+
+from nhnas.init import template_text
+
+ROOT = FOLDER.parent.parent
+NO_STATE = ("state", "version")
+
+
+def start_text(experiment: Experiment, row: Row, own: Mapping[str, int], ended: Path | None) -> bytes:
+    """The text of a row's spec; `own` are settings of `train` of this run alone, `ended` is
+    the last file of the row that it is a control of."""
+    spec = _parsed(_source(row, ended))
+    for name in NO_STATE:
+        spec.pop(name, None)
+    for settings in (experiment.settings, row.settings, {"train": own}):
+        spec = with_settings(spec, settings)
+    if root := spec.get("data", {}).get("root"):
+        spec["data"]["root"] = os.path.expandvars(root)
+    return _text(spec)
+
+
+def changed_text(text: bytes, settings: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """A spec's text with other settings."""
+    return _text(with_settings(_parsed(text), settings))
+
+
+def with_settings(spec: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`settings` (data, train, search) on top of a spec's; None takes a key out."""
+    merged = dict(spec)
+    for section, values in settings.items():
+        both = {**(merged.get(section) or {}), **values}
+        merged[section] = {key: value for key, value in both.items() if value is not None}
+    return merged
+
+
+def _source(row: Row, ended: Path | None) -> bytes:
+    if ended is not None:
+        return ended.read_bytes()
+    if row.resnet is not None:
+        return template_text("resnet", *row.resnet)
+    if row.spec is None:
+        raise ValueError("a row has a spec, a resnet or another row to begin with")
+    beside = FOLDER / row.spec
+    return (beside if beside.exists() else ROOT / row.spec).read_bytes()
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    return dict(YAML(typ="safe", pure=True).load(text))
+
+
+def _text(spec: Mapping[str, Any]) -> bytes:
+    stream = io.BytesIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment] # the order of the file stays
+    yaml.dump(dict(spec), stream)
+    return stream.getvalue()

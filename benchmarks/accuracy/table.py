@@ -1,0 +1,55 @@
+"""The table of an experiment, in Markdown, from the runs that are over."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiment import Experiment
+from runner import DONE
+
+HEAD = (
+    "| row | seeds | test | parameters | MACs | epochs | hours | changed predictions, largest Δ |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+)
+
+
+def table(out: Path, name: str, experiment: Experiment) -> str:
+    """One line a row that has at least one run which came to its end."""
+    lines = list(HEAD)
+    for row in experiment.rows:
+        runs = [json.loads(file.read_text()) for file in sorted((out / name / row).glob(f"seed*/{DONE}"))]
+        if runs:
+            lines.append(_line(row, runs))
+    return "\n".join(lines)
+
+
+def _line(row: str, runs: Sequence[dict[str, Any]]) -> str:
+    cells = [
+        row,
+        str(len(runs)),
+        _result([run["test"] for run in runs]),
+        _spread([run["parameters"] for run in runs], ",.0f"),
+        f"{_spread([run['macs'] / 1e6 for run in runs], '.1f')} M",
+        _spread([run["epochs"] for run in runs], ".0f"),
+        _spread([run["hours"] for run in runs], ".2f"),
+        f"{max(run['changed'] for run in runs)}, {max(run['max_change'] for run in runs):.1e}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _result(tests: Sequence[dict[str, float]]) -> str:
+    if "mse" in tests[0]:
+        return f"mse {_spread([test['mse'] for test in tests], '.5f')}"
+    return f"{_spread([100 * test['accuracy'] for test in tests], '.2f')}%"
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    """Mean, and standard deviation where there are several that differ."""
+    mean = format(statistics.mean(values), form)
+    if len(values) < 2 or min(values) == max(values):
+        return mean
+    return f"{mean} ± {format(statistics.stdev(values), form)}"

@@ -1,0 +1,106 @@
+"""`python benchmarks/accuracy`: tables of runs, each resumable, from a file of experiments."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nhnas.log import history
+from nhnas.spec.document import read_document
+
+ROOT = Path(__file__).parent.parent
+CAMPAIGN = ROOT / "benchmarks" / "accuracy"
+TOY = """
+toy:
+  about: two spirals in a second
+  settings:
+    data: {dataset: spirals, augment: null}
+    train: {deterministic: true, batch: 200}
+    search: {schedule: null, add: 4, min_epochs: 1, max_epochs: 1, fade_epochs: 1, settle_epochs: 0}
+  rows:
+    grown:
+      about: a step, then the rest of five epochs
+      spec: examples/spirals/spec.yaml
+      commands: [{kind: run, to: 1}, {kind: train, total: 5, settings: {train: {lr: 0.02}}}]
+      seeds: [0, 1]
+    again:
+      about: the last architecture, untrained
+      of: grown
+      commands: [{kind: train, total: 3}]
+"""
+
+
+def campaign(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command, with the toy experiments."""
+    (folder / "toy.yaml").write_text(TOY)
+    command = [sys.executable, str(CAMPAIGN), *words, "--file", "toy.yaml", "--out", "runs"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a whole campaign, and the table that it printed."""
+    folder = tmp_path_factory.mktemp("campaign")
+    done = campaign(folder, "toy")
+    assert (0, "") == (done.returncode, done.stderr)
+    return folder, done.stdout
+
+
+def test_every_row_runs_with_every_seed(ran: tuple[Path, str]) -> None:
+    """Steps, then training up to the total of epochs, with the settings of experiment, row and command."""
+    for seed in (0, 1):
+        spec = ran[0] / "runs" / "toy" / "grown" / f"seed{seed}" / "spec.yaml"
+        first, last = history(spec)
+        assert (5, 0.02, seed) == (last["epochs"], *_settings(spec))
+        assert first["edits"]
+        figures = json.loads(spec.with_name("done.json").read_text())
+        assert last["test"] == figures["test"]
+        assert (5, last["parameters"]) == (figures["epochs"], figures["parameters"])
+
+
+def _settings(spec: Path) -> tuple[float, int]:
+    train = read_document(spec).train
+    return train.lr, train.seed
+
+
+def test_a_control_begins_untrained_with_the_architecture_of_the_other(ran: tuple[Path, str]) -> None:
+    """Its only version has the other's network, and no parent."""
+    grown, again = (ran[0] / "runs" / "toy" / row / "seed0" / "spec.yaml" for row in ("grown", "again"))
+    assert read_document(grown).architecture == read_document(again).architecture
+    (version,) = history(again)
+    assert (None, 3) == (version["parent"], version["epochs"])
+
+
+def test_the_table_has_a_line_a_row(ran: tuple[Path, str]) -> None:
+    """Mean and deviation where there are several seeds."""
+    grown, again = ran[1].splitlines()[2:]
+    assert ("grown", "2", "5") == (_cell(grown, 1), _cell(grown, 2), _cell(grown, 6))
+    assert "±" in _cell(grown, 3)
+    assert ("again", "1", "3") == (_cell(again, 1), _cell(again, 2), _cell(again, 6))
+
+
+def _cell(line: str, at: int) -> str:
+    return line.split("|")[at].strip()
+
+
+def test_the_same_command_runs_nothing_twice(ran: tuple[Path, str]) -> None:
+    """What is done stays as it is; what lacks its last command goes on with that."""
+    folder = ran[0]
+    runs = folder / "runs" / "toy"
+    before = {file: file.read_bytes() for file in runs.glob("*/*/spec.yaml")}
+    (runs / "again" / "seed0" / "done.json").unlink()
+    done = campaign(folder, "toy")
+    assert (0, ran[1]) == (done.returncode, done.stdout)
+    assert before == {file: file.read_bytes() for file in runs.glob("*/*/spec.yaml")}
+
+
+def test_without_a_name_it_lists_what_there_is(tmp_path: Path) -> None:
+    """A line an experiment; an unknown name ends with 2."""
+    line = "toy                two spirals in a second\n"
+    for words, code in (((), 0), (("tow",), 2)):
+        done = campaign(tmp_path, *words)
+        assert (code, line) == (done.returncode, done.stdout)

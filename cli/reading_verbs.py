@@ -39,12 +39,13 @@ def init(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = Path("spec.yaml"),
     width: Annotated[int, typer.Option(min=1, help="resnet: neurons of the first stage.")] = 16,
     blocks: Annotated[int, typer.Option(min=1, help="resnet: blocks a stage.")] = 3,
+    classes: Annotated[int, typer.Option(min=2, help="resnet: 10 for CIFAR-10, 100 for CIFAR-100.")] = 10,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
     """Write a spec file from a template."""
     from nhnas.init import init as write_template
 
-    write_template(template, output, width, blocks, force)
+    write_template(template, output, width, blocks, classes, force)
 
 
 def evaluate(

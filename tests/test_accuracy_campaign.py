@@ -104,3 +104,29 @@ def test_without_a_name_it_lists_what_there_is(tmp_path: Path) -> None:
     for words, code in (((), 0), (("tow",), 2)):
         done = campaign(tmp_path, *words)
         assert (code, line) == (done.returncode, done.stdout)
+
+
+def test_every_experiment_begins_with_a_sound_spec() -> None:
+    """Of all that we offer: the file that each row writes is accepted, and its commands have a goal."""
+    code = (
+        "from pathlib import Path\n"
+        "from experiment import FILE, load_experiments\n"
+        "from start import start_text\n"
+        "from nhnas.spec.document import parse_document\n"
+        "for name, experiment in load_experiments(FILE).items():\n"
+        "    for title, row in experiment.rows.items():\n"
+        "        assert row.commands and row.seeds, title\n"
+        "        if row.of is None:\n"
+        "            text = start_text(experiment, row, {'seed': 3, 'threads': 1}, None)\n"
+        "            document = parse_document(text, Path(title))\n"
+        "            print(name, title, document.state, document.train.seed)\n"
+        "        else:\n"
+        "            assert row.of in experiment.rows\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CAMPAIGN, capture_output=True, text=True, check=False
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    lines = done.stdout.splitlines()
+    assert len(lines) > 20
+    assert ["None 3"] * len(lines) == [" ".join(line.split()[2:]) for line in lines]

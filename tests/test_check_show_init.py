@@ -15,7 +15,7 @@ from nhnas.show import show
 from nhnas.spec.document import parse_document, read_document
 from nhnas.spec.errors import InputError
 from nhnas.spec.measure import measure
-from nhnas.spec.model import Conv
+from nhnas.spec.model import Conv, Dense
 from nhnas.spec.structure import sites
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -164,6 +164,15 @@ def test_resnets_have_the_published_numbers_of_parameters(width: int, parameters
     """Identity inside a stage and 1×1 between stages, as in the model zoos."""
     document = parse_document(template_text("resnet", width, 3))
     assert parameters == measure(document.architecture).parameters
+
+
+def test_a_resnet_for_a_hundred_classes(tmp_path: Path) -> None:
+    """ResNet-56 for CIFAR-100, with the parameters of the model zoos (0.86 M)."""
+    init("resnet", tmp_path / "spec.yaml", blocks=9, classes=100)
+    document = read_document(tmp_path / "spec.yaml")
+    last = document.architecture.net[-1]
+    assert ("cifar100", 100) == (document.data.dataset, last.width if isinstance(last, Dense) else 0)
+    assert 861_620 == measure(document.architecture).parameters
 
 
 def test_init_overwrites_only_when_told(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ruamel.yaml import YAML
 
 FOLDER = Path(__file__).parent
@@ -27,28 +27,45 @@ class Run(Strict):
 
 
 class Train(Strict):
-    """`nhnas train`: as many epochs as are missing until the run has `total`; `settings` as of now."""
+    """`nhnas train`: `epochs` of it, or what is missing until the run has `total`; `settings` as of now."""
 
     kind: Literal["train"] = "train"
-    total: int
+    epochs: int | None = None
+    total: int | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.epochs is None) == (self.total is None):
+            raise ValueError("a training has either epochs or a total")
+        return self
+
+    def epochs_after(self, done: int) -> int:
+        """Epochs to train where `done` lie behind."""
+        return self.epochs if self.epochs is not None else (self.total or 0) - done
 
 
 class Row(Strict):
     """One row of a table.
 
     Begins with the spec file `spec` (beside this file, or a path from the repository's root), with a ResNet
-    of `nhnas init resnet --width W --blocks N`, or, as a control, with the architecture that another row
-    ended with, untrained.
+    of `nhnas init resnet` (width, blocks, perhaps classes), or, as a control, with the architecture that
+    another row ended with, untrained.
     """
 
     about: str
     spec: str | None = None
-    resnet: tuple[int, int] | None = None
+    resnet: tuple[int, ...] | None = None
     of: str | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     commands: tuple[Run | Train, ...]
     seeds: tuple[int, ...] = (0,)
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if sum(start is not None for start in (self.spec, self.resnet, self.of)) != 1:
+            raise ValueError("a row begins with a spec, a resnet or another row's architecture")
+        return self
 
 
 class Experiment(Strict):

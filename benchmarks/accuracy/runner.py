@@ -98,8 +98,8 @@ def _command(spec: Path, command: Run | Train, clock: Clock) -> None:
         return  # it was over, but for this note of it
     if command.settings:
         spec.write_bytes(changed_text(spec.read_bytes(), command.settings))
-    epochs = records[-1]["epochs"] if records else 0
-    train(spec, epochs=command.total - epochs, report=clock)
+    done = records[-1]["epochs"] if records else 0
+    train(spec, epochs=command.epochs_after(done), report=clock)
 
 
 def _figures(spec: Path) -> dict[str, Any]:

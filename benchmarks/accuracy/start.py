@@ -49,10 +49,9 @@ def _source(row: Row, ended: Path | None) -> bytes:
         return ended.read_bytes()
     if row.resnet is not None:
         return template_text("resnet", *row.resnet)
-    if row.spec is None:
-        raise ValueError("a row has a spec, a resnet or another row to begin with")
-    beside = FOLDER / row.spec
-    return (beside if beside.exists() else ROOT / row.spec).read_bytes()
+    name = str(row.spec)
+    beside = FOLDER / name
+    return (beside if beside.exists() else ROOT / name).read_bytes()
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

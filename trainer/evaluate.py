@@ -14,6 +14,8 @@ from nhnas.trainer.batches import ordered_batches
 from nhnas.trainer.dataset import Dataset, Samples
 
 EVALUATION_BATCH = 512
+IMAGES_ON_CPU = 64
+"""Images at a time on a CPU: maps of more leave its caches (half the speed with 512 of 32x32)."""
 
 
 @contextmanager
@@ -30,9 +32,15 @@ def outputs_of(network: nn.Module, dataset: Dataset, split: Samples, limit: int 
     """Outputs [N, O] in float32, evaluation mode, on the CPU; of the first `limit` samples."""
     device = next(iter(network.parameters())).device
     chosen = split if limit is None else split.take(torch.arange(min(limit, len(split))))
+    size = IMAGES_ON_CPU if device.type == "cpu" and len(split.sample_shape) == 3 else EVALUATION_BATCH
     with _evaluation(network):
-        batches = ordered_batches(chosen, EVALUATION_BATCH, dataset.mean, dataset.std, device)
-        return torch.cat([network(batch.inputs).float().cpu() for batch in batches])
+        batches = ordered_batches(chosen, size, dataset.mean, dataset.std, device)
+        return torch.cat([network(_in_format(batch.inputs)).float().cpu() for batch in batches])
+
+
+def _in_format(inputs: Tensor) -> Tensor:
+    """Maps as channels_last, whatever the network was trained in: as fast as it gets in float32 on a CPU."""
+    return inputs.to(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
 def evaluate(network: nn.Module, dataset: Dataset, split: Samples, train: Train) -> dict[str, float]:

@@ -64,6 +64,7 @@ def epochs_panel(track: Track) -> Panel:
         key,
         (
             _over_epochs("test", track, [v.test.get(key) for v in track.versions]),
+            *_tested(track),
             _training(track, "training, mean of the epoch"),
         ),
         "parameters",
@@ -114,6 +115,15 @@ def _training(track: Track, name: str) -> Series:
     is_accuracy = track.measure == "accuracy"
     values = tuple(e.accuracy if is_accuracy else e.loss if e.accuracy is None else None for e in records)
     return Series(name, tuple(e.at for e in records), values, "curve")
+
+
+def _tested(track: Track) -> list[Series]:
+    """The test set after every epoch, where `train.evaluate` asked for it."""
+    records = [epoch for version in track.versions for epoch in version.epochs]
+    values = tuple(epoch.test.get(track.measure) for epoch in records)
+    if all(value is None for value in values):
+        return []
+    return [Series("test after each epoch", tuple(e.at for e in records), values, "curve")]
 
 
 def _last_training(version: Version, measure: str) -> Number:

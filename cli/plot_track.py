@@ -20,7 +20,8 @@ class Epoch:
     """One record of a version's metrics; `at`: epochs of the lineage when it was over.
 
     `loss` and `accuracy` (None: no classes) are running means over its `batches`, as it was trained: with
-    dropout and augmentation. `lr` is that of its last batch.
+    dropout and augmentation. `lr` is that of its last batch. `test`: figures of the test set after it, empty
+    without `train.evaluate`.
     """
 
     at: int
@@ -29,6 +30,7 @@ class Epoch:
     lr: float
     loss: float
     accuracy: float | None
+    test: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -129,4 +131,5 @@ def _epoch(record: dict[str, Any], start: int) -> Epoch:
         lr=float(record["lr"]),
         loss=float(record["loss"]),
         accuracy=float(record["accuracy"]) if "accuracy" in record else None,
+        test={key: float(value) for key, value in record.get("test", {}).items()},
     )

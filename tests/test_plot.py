@@ -50,6 +50,26 @@ def test_a_run_that_only_grows_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     assert ["images"] == list(series(spec, "parameters"))
 
 
+def test_the_test_set_after_every_epoch_where_it_was_asked_for(tmp_path: Path) -> None:
+    """As in the metrics; the last one of a version is what was saved with it; without the setting no line."""
+    spec = tiny.make(tmp_path / "run", tiny.DENSE.replace("train: {", "train: {evaluate: true, "))
+    tiny.train(spec, epochs=2)
+    tiny.edit(spec, "evaluate: true, ", "")
+    tiny.train(spec, epochs=1)
+    (first, _), name = infos(spec), "test after each epoch"
+    tested = [record["test"]["accuracy"] for record in first.metrics]
+    assert first.state["info"]["test"]["accuracy"] == tested[-1]
+    assert ([1, 2, 3], [*tested, None]) == series(spec, "epochs")[name]
+    assert name not in series(tiny_train(tmp_path / "other"), "epochs")
+
+
+def tiny_train(folder: Path) -> Path:
+    """A version of one epoch."""
+    spec = tiny.make(folder)
+    tiny.train(spec, epochs=1)
+    return spec
+
+
 def test_accuracy_and_parameters_over_epochs(trained: Path) -> None:
     """Versions at the lineage's epoch of their end; training once an epoch, counted on over the versions."""
     drawn, known = series(trained, "epochs"), infos(trained)

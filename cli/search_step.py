@@ -13,6 +13,7 @@ from nhnas import policy_step
 from nhnas.commit import Saved, save_version
 from nhnas.compiler.fade_plan import fade_plan, with_nested
 from nhnas.compiler.keyed_random import key_of
+from nhnas.newcomers import start_newcomers
 from nhnas.search.choose import choose
 from nhnas.search.cost import neuron_costs
 from nhnas.search.grow import grow
@@ -56,7 +57,8 @@ def _grow(work: Work) -> None:
 
     counts = policy_step.growth(work, draw) if work.search.policy == "auto" else draw(work.search)
     work.facts["added"] = counts
-    work.edit(additions(work.arch, counts), "grow")
+    added = additions(work.arch, counts)
+    work.edit(added, "grow", then=lambda: start_newcomers(work, added))
     work.context.report.say(f"grow: {_listing(counts, '+')}")
     work.stage = "fit"
 

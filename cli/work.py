@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,11 @@ class Work:
         """Batches of an epoch."""
         return self.engine.batch_count
 
-    def edit(self, edits: Sequence[Edit], stage: str) -> None:
-        """Change the architecture; weights and optimizer follow, and the change of the output is measured."""
+    def edit(self, edits: Sequence[Edit], stage: str, then: Callable[[], None] = lambda: None) -> None:
+        """Change the architecture; weights and optimizer follow, and the change of the output is measured.
+
+        What `then` does to the new network is part of that change.
+        """
         if not edits:
             return
         before = self.probe()
@@ -107,6 +110,7 @@ class Work:
         self.exact = {**self.exact, **carry_sites(self.exact, after.recipe.sites)}
         self.engine = self._engine(after.weights, after.optimizer)
         self.edits += [{"stage": stage, **edit_to_dict(edit)} for edit in edits]
+        then()
         self.note_change(stage, before, self.probe())
 
     def _engine(self, tensors: Mapping[str, Tensor], moments: dict[str, Tensor]) -> Engine:

@@ -9,7 +9,7 @@ from nhnas.spec.model import Architecture
 from nhnas.spec.structure import sites
 
 
-def additions(arch: Architecture, counts: Mapping[str, int]) -> list[Edit]:
+def additions(arch: Architecture, counts: Mapping[str, int]) -> list[AddNeurons]:
     """The edits that add so many neurons behind those of each site."""
     present = {key: site.neurons for key, site in sites(arch).items()}
     return [

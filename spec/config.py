@@ -33,6 +33,7 @@ class Train(Frozen):
     schedule: Literal["constant", "cosine", "onecycle"] = "constant"
     betas: Annotated[tuple[Probability, Probability], Field(strict=False)] = (0.9, 0.999)
     momentum: Probability = 0.9
+    nesterov: bool = False
     weight_decay: NonNegative = 0.0
     label_smoothing: Probability = 0.0
     average: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0

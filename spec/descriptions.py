@@ -66,6 +66,7 @@ BY_MODEL = {
     "Train.schedule": "Course of the learning rate in `nhnas train`.",
     "Train.betas": "Decay of Adam's two moments, a batch.",
     "Train.momentum": "Momentum of sgd.",
+    "Train.nesterov": "true: Nesterov's momentum (sgd).",
     "Train.weight_decay": "L2 for adam and sgd, decoupled for adamw.",
     "Train.label_smoothing": "Share of the target spread over all classes.",
     "Train.average": "Share of the batches of `nhnas train`, at its end, whose weights are averaged.",

@@ -91,9 +91,17 @@ def search() -> list[Schema]:
 
 
 def train() -> list[Schema]:
-    """With sgd neurons have no age."""
+    """With sgd neurons have no age, and nothing else has a momentum to look ahead along."""
     everyone = _rule("newcomers needs adam or adamw: with sgd neurons have no age.", const="all")
-    return [{"if": _says("optimizer", "sgd"), "then": {"properties": {"warmup_for": everyone}}}]
+    behind = _rule("true needs optimizer: sgd and a momentum above 0.", const=False)
+    return [
+        {
+            "if": _says("optimizer", "sgd"),
+            "then": {"properties": {"warmup_for": everyone}},
+            "else": {"properties": {"nesterov": behind}},
+        },
+        {"if": _says("momentum", 0), "then": {"properties": {"nesterov": behind}}},
+    ]
 
 
 def target(keys: Schema) -> list[Schema]:

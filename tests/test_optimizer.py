@@ -218,13 +218,18 @@ def close(expected: Array, actual: Array) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
-def test_same_bits_as_torch_where_nothing_grew(kind: Kind, decay: float, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("kind", "nesterov"), [("adam", False), ("adamw", False), ("sgd", False), ("sgd", True)]
+)
+def test_same_bits_as_torch_where_nothing_grew(
+    kind: Kind, nesterov: bool, decay: float, dtype: torch.dtype
+) -> None:
     """300 steps give the bits of `torch.optim` with fused=True, through a save and a load in the middle."""
     shapes = {**SHAPES, "tail.weight": (33, 31), "large.weight": (24, 40, 3, 3), "one.scalar": ()}
-    ours = make_optimizer(make_parameters(shapes, dtype), OptimizerSettings(kind, LR, weight_decay=decay))
+    options = OptimizerSettings(kind, LR, weight_decay=decay, nesterov=nesterov)
+    ours = make_optimizer(make_parameters(shapes, dtype), options)
     theirs = make_parameters(shapes, dtype)
-    reference = torch_optimizer(kind, theirs, decay)
+    reference = torch_optimizer(kind, theirs, decay, nesterov)
     for number in range(300):
         walk(ours, number, number + 1)
         set_gradients(theirs, number)
@@ -240,9 +245,11 @@ def test_same_bits_as_torch_where_nothing_grew(kind: Kind, decay: float, dtype: 
             assert torch.equal(reference.state[theirs[name]][keys[what]], value), key
 
 
-def torch_optimizer(kind: Kind, parameters: Mapping[str, Parameter], decay: float) -> torch.optim.Optimizer:
+def torch_optimizer(
+    kind: Kind, parameters: Mapping[str, Parameter], decay: float, nesterov: bool = False
+) -> torch.optim.Optimizer:
     """The torch variant that ours builds on."""
-    extra = {"momentum": 0.9} if kind == "sgd" else {}
+    extra = {"momentum": 0.9, "nesterov": nesterov} if kind == "sgd" else {}
     factory: Callable[..., torch.optim.Optimizer] = TORCH[kind]
     return factory(parameters.values(), LR, weight_decay=decay, fused=True, **extra)
 

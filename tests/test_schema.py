@@ -291,16 +291,30 @@ def test_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "not ours and stays" in here("init", "spirals", "-o", str(tmp_path / "other.yaml"))[1]
 
 
-def test_newcomers_do_not_warm_up_under_sgd() -> None:
-    """`nhnas check` and the schema refuse it, and both take it with an optimizer that knows ages."""
-    for optimizer, wrong in (("sgd", True), ("adamw", False)):
-        spec = {**head(), "train": {"optimizer": optimizer, "warmup_for": "newcomers"}}
-        text = json.dumps(spec).replace('"op": "dense"}', '"op": "dense", "width": 3}', 1).encode()
-        assert wrong == bool(errors_of(text))
-        if wrong:
-            with pytest.raises(
-                InputError, match=r"newcomers needs adam or adamw: with sgd neurons have no age$"
-            ):
-                parse_document(text, Path("spec.yaml"))
-        else:
-            assert "newcomers" == parse_document(text, Path("spec.yaml")).train.warmup_for
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        ({"optimizer": "adamw", "warmup_for": "newcomers"}, None),
+        (
+            {"optimizer": "sgd", "warmup_for": "newcomers"},
+            "newcomers needs adam or adamw: with sgd neurons have no age",
+        ),
+        ({"optimizer": "sgd", "nesterov": True}, None),
+        ({"optimizer": "adam", "nesterov": False}, None),
+        ({"optimizer": "adam", "nesterov": True}, "true needs optimizer: sgd and a momentum above 0"),
+        ({"nesterov": True}, "true needs optimizer: sgd and a momentum above 0"),
+        (
+            {"optimizer": "sgd", "momentum": 0.0, "nesterov": True},
+            "true needs optimizer: sgd and a momentum above 0",
+        ),
+    ],
+)
+def test_settings_of_one_optimizer_alone(train: dict[str, Any], reason: str | None) -> None:
+    """`nhnas check` and the schema refuse them with another, and say why."""
+    text = json.dumps({**head(width=3), "train": train}).encode()
+    assert (reason is not None) == bool(errors_of(text))
+    if reason is None:
+        assert train.items() <= parse_document(text, Path("spec.yaml")).train.model_dump().items()
+    else:
+        with pytest.raises(InputError, match=f"{re.escape(reason)}$"):
+            parse_document(text, Path("spec.yaml"))

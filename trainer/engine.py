@@ -39,6 +39,7 @@ def optimizer_settings(train: Train, batches_per_epoch: int) -> OptimizerSetting
         lr=train.lr,
         betas=train.betas,
         momentum=train.momentum,
+        nesterov=train.nesterov,
         weight_decay=train.weight_decay,
         warmup=train.warmup * batches_per_epoch if train.warmup_for == "newcomers" else 0.0,
     )

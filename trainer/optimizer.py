@@ -30,9 +30,9 @@ from nhnas.trainer.optimizer_layout import Layout, Slot, make_layout
 class OptimizerSettings:
     """What `torch.optim.Adam`, `AdamW` and `SGD` call by the same names; `lr` is the first step's default.
 
-    `betas` and `eps` are Adam's, `momentum` is SGD's. `warmup`: steps over which a cell's own rate rises
-    with its age, by `trainer.schedules.warmed_up`; SGD knows no ages. Raises InputError for betas outside
-    [0, 1).
+    `betas` and `eps` are Adam's, `momentum` and `nesterov` are SGD's. `warmup`: steps over which a cell's own
+    rate rises with its age, by `trainer.schedules.warmed_up`; SGD knows no ages. Raises InputError for betas
+    outside [0, 1).
     """
 
     kind: Literal["adam", "adamw", "sgd"]
@@ -40,6 +40,7 @@ class OptimizerSettings:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 0.0
     warmup: float = 0.0
 
@@ -180,7 +181,7 @@ def _kernel(settings: OptimizerSettings) -> Kernel:
             decoupled = settings.kind == "adamw"
             return adam_kernel(settings.betas, settings.eps, settings.weight_decay, decoupled=decoupled)
         case "sgd":
-            return sgd_kernel(settings.momentum, settings.weight_decay)
+            return sgd_kernel(settings.momentum, settings.weight_decay, nesterov=settings.nesterov)
     raise InputError(f"train.optimizer: expected adam, adamw or sgd, found {settings.kind}")
 
 

@@ -68,8 +68,12 @@ def adam_kernel(
     return update
 
 
-def sgd_kernel(momentum: float, weight_decay: float, *, direct: bool = True) -> Kernel:
+def sgd_kernel(
+    momentum: float, weight_decay: float, *, nesterov: bool = False, direct: bool = True
+) -> Kernel:
     """Gradient descent with momentum as in torch: m <- momentum·m + g, p <- p - lr·m.
+
+    With `nesterov` (Sutskever et al. 2013): p <- p - lr·(g + momentum·m).
 
     Moments of zero make the first step torch's own (which copies the gradient).
     """
@@ -78,7 +82,7 @@ def sgd_kernel(momentum: float, weight_decay: float, *, direct: bool = True) -> 
         "weight_decay": weight_decay,
         "momentum": momentum,
         "dampening": 0.0,
-        "nesterov": False,
+        "nesterov": nesterov,
         "maximize": False,
     }
     public: Callable[..., None] = partial(sgd, **settings)

@@ -48,10 +48,7 @@ class Leaf(nn.Module):
         """What the leaf does with a weight [O, I, …], its own or one of more rows."""
         if not self.conv:
             return F.linear(x, weight, bias)
-        stride = self.stride
-        if stride > 1 and self.padding == 0 and weight.shape[1] < NARROW:
-            x, stride = x[:, :, ::stride, ::stride], 1  # the pixels that it reads
-        return F.conv2d(x, weight, bias, stride, self.padding)
+        return _convolved(x, weight, bias, self.stride, self.padding)
 
     def places(self) -> Iterator[Place]:
         """Where each tensor is, by canonical name, in the order of DESIGN §3."""
@@ -59,3 +56,16 @@ class Leaf(nn.Module):
         if self.norm is not None:
             for entries in (self.norm._parameters, self.norm._buffers):
                 yield from ((f"{self.path}.norm.{entry}", entries, entry) for entry in entries)
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """`conv2d`, past two faults of oneDNN in the backward pass of strided convolutions.
+
+    The first is that of `NARROW`. The second: where a map is narrower than the stride, in bfloat16 a part
+    of the weights' gradient stays what the memory was (torch 2.14.1; never in float32).
+    """
+    if stride > 1 and padding == 0 and weight.shape[1] < NARROW:
+        return F.conv2d(x[:, :, ::stride, ::stride], weight, bias)  # the pixels that it reads
+    if x.shape[3] < stride:
+        return F.conv2d(x, weight, bias, (stride, 1), padding)[..., :1]  # there is but one column
+    return F.conv2d(x, weight, bias, stride, padding)

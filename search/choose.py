@@ -34,7 +34,8 @@ def choose(
     `importance`: removable sites in file order, one value a neuron, in units of the mean over all
     removable neurons. `added`: the neurons P that this step added. `keep_one`: sites that keep
     their most important neuron whatever happens. `cost`: what one neuron of each site costs,
-    positive; importance per cost, again in units of its mean, then takes the place of importance.
+    positive; importance per cost, again in units of its mean, then takes the place of importance. With
+    `settings.compare` "site" importance is first taken in units of the mean of its own site.
 
     Removed are the M least important below `threshold_max`, all at or below `threshold_min`, each
     other one with probability `random_remove`, and the last one of a site that would keep a single
@@ -44,7 +45,7 @@ def choose(
     sizes = [len(values) for values in importance.values()]
     if not sum(sizes):
         return {}
-    values = _per_cost(importance, cost)
+    values = _per_cost(_per_site(importance) if settings.compare == "site" else importance, cost)
     sites = np.repeat(np.arange(len(sizes)), sizes)
     order = np.argsort(values, kind="stable")
     kept = _keepers(order, sites, [site in keep_one for site in importance])
@@ -57,6 +58,12 @@ def choose(
         if positions.size:
             removed[site] = tuple(positions.tolist())
     return removed
+
+
+def _per_site(importance: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Importances with mean 1 at every site; where all of a site are 0, or it is empty, they stay."""
+    means = {site: float(values.sum()) / max(len(values), 1) for site, values in importance.items()}
+    return {site: values / (means[site] or 1.0) for site, values in importance.items()}
 
 
 def _per_cost(importance: Mapping[str, Floats], cost: Mapping[str, float] | None) -> Floats:

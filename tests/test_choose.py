@@ -44,7 +44,11 @@ def random_case(seed: int) -> Case:
         ]
         for site in sites
     }
-    search = Search(add_to_remove=draw.choice([0.5, 2.0, 3.0]), threshold_max=draw.choice([0.5, 1.5]))
+    search = Search(
+        add_to_remove=draw.choice([0.5, 2.0, 3.0]),
+        threshold_max=draw.choice([0.5, 1.5]),
+        compare=draw.choice(["all", "site"]),
+    )
     cost = {site: float(draw.randint(1, 9)) for site in sites} if seed % 3 == 0 else None
     keep = frozenset(site for site in sites if site.endswith("width") or draw.random() < 0.2)
     return Case(values, draw.randint(0, 12), search, keep, cost, seed)
@@ -53,11 +57,12 @@ def random_case(seed: int) -> Case:
 def reference(case: Case) -> dict[str, tuple[int, ...]]:
     """The rules of DESIGN §6, one neuron at a time, without random removal."""
     cost = case.cost or dict.fromkeys(case.importance, 1.0)
-    everything = [value / cost[site] for site, row in case.importance.items() for value in row]
+    rows = {site: in_own_units(row, case.search.compare) for site, row in case.importance.items()}
+    everything = [value / cost[site] for site, row in rows.items() for value in row]
     mean = sum(everything) / len(everything) if case.cost else 1.0
     values = [
         (value / cost[site] / (mean or 1.0), i, position, site)
-        for i, (site, row) in enumerate(case.importance.items())
+        for i, (site, row) in enumerate(rows.items())
         for position, value in enumerate(row)
     ]
     values.sort()
@@ -75,11 +80,28 @@ def reference(case: Case) -> dict[str, tuple[int, ...]]:
     return {site: tuple(sorted(positions)) for site, positions in removed.items() if positions}
 
 
+def in_own_units(row: list[float], compare: str) -> list[float]:
+    """Importances of a site, by their mean if sites are not to be compared."""
+    mean = sum(row) / len(row)
+    return [value / mean for value in row] if compare == "site" and mean else row
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_the_choice_is_that_of_the_rules(seed: int) -> None:
     """Sixty random networks, a third of them with costs, agree with the rules applied one by one."""
     case = random_case(seed)
     assert reference(case) == case.chosen()
+
+
+def test_no_site_starves_where_each_is_compared_with_itself() -> None:
+    """Gradients of one site are a hundred times smaller: compared with all it empties, else both lose."""
+    values = {"a.hidden": np.array([1.0, 1.2, 0.8, 1.0]), "b.hidden": np.array([0.01, 0.012, 0.008, 0.01])}
+    for compare, expected in (
+        ("all", {"b.hidden": (0, 1, 2, 3)}),
+        ("site", {"a.hidden": (2,), "b.hidden": (2,)}),
+    ):
+        search = Search(add_to_remove=1.0, threshold_max=0.9, threshold_min=0.0, compare=compare)  # type: ignore[arg-type]
+        assert expected == choose(values, 4, search, keep_one=frozenset(), seed=0)
 
 
 @st.composite
@@ -90,6 +112,7 @@ def cases(draw: st.DrawFn) -> Case:
     names = [f"site{i}" for i in range(len(rows))]
     search = Search(
         add_to_remove=draw(st.floats(0.3, 5.0)),
+        compare=draw(st.sampled_from(["all", "site"])),
         threshold_min=draw(st.sampled_from([0.0, 0.01, 0.5])),
         threshold_max=draw(st.sampled_from([0.0, 0.5, 10.0])),
         random_remove=draw(st.sampled_from([0.0, 0.3, 1.0])),

@@ -82,7 +82,7 @@ def reference(case: Case) -> dict[str, tuple[int, ...]]:
 
 def in_own_units(row: list[float], compare: str) -> list[float]:
     """Importances of a site, by their mean if sites are not to be compared."""
-    mean = sum(row) / len(row)
+    mean = float(np.sum(row)) / len(row)  # eight numbers and more have another rounding in a loop
     return [value / mean for value in row] if compare == "site" and mean else row
 
 
@@ -107,7 +107,9 @@ def test_no_site_starves_where_each_is_compared_with_itself() -> None:
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Any importances, ties included, any settings."""
-    value = st.one_of(st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.floats(0.0, 5.0))
+    value = st.one_of(
+        st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.floats(1e-200, 5.0)
+    )  # smaller ones, divided by a cost, become ties
     rows = draw(st.lists(st.lists(value, min_size=1, max_size=8), min_size=1, max_size=6))
     names = [f"site{i}" for i in range(len(rows))]
     search = Search(
@@ -160,7 +162,8 @@ def test_no_more_than_m_go_above_the_lower_threshold(case: Case) -> None:
     search = case.search.model_copy(update={"random_remove": 0.0})
     everything = frozenset(case.importance)
     chosen = Case(case.importance, case.added, search, everything).chosen()
-    gone = [case.importance[site][i] for site, positions in chosen.items() for i in positions]
+    rows = {site: in_own_units(row, search.compare) for site, row in case.importance.items()}
+    gone = [rows[site][i] for site, positions in chosen.items() for i in positions]
     above = [value for value in gone if value > search.threshold_min]
     assert len(above) <= to_remove(case.added, search)
     assert all(value < search.threshold_max for value in above)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,13 @@ from nhnas.compiler.build import build
 from nhnas.compiler.slot import Slot
 from nhnas.log import edits_text
 from nhnas.spec.canonical import from_canonical
-from nhnas.spec.config import Train
 from nhnas.spec.document import Document, parse_document, read_document
 from nhnas.spec.edits import edit_to_dict
 from nhnas.spec.errors import InputError
 from nhnas.spec.model import Architecture
 from nhnas.spec.schedule import settings_at
 from nhnas.spec.structure import structure
-from nhnas.trainer.batches import batches, ordered_batches
+from nhnas.trainer.batches import first_batches, ordered_batches
 from nhnas.trainer.dataset import Dataset
 from nhnas.trainer.datasets import check_fits, load_dataset
 from nhnas.trainer.evaluate import outputs_of
@@ -53,22 +50,6 @@ def output_size(arch: Architecture) -> int:
     return structure(arch)[-1].writes.features
 
 
-def first_batches(dataset: Dataset, train: Train, version: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs and targets of the first batches of the version, not augmented, to measure with."""
-    drawn = batches(
-        dataset.train,
-        batch=train.batch,
-        seed=train.seed,
-        version=version,
-        epoch=0,
-        augment=(),
-        mean=dataset.mean,
-        std=dataset.std,
-        device="cpu",
-    )
-    return ((batch.inputs, batch.targets) for batch in islice(drawn, MEASURED))
-
-
 def here(document: Document) -> Document:
     """The document, for commands that only read: they download nothing."""
     return replace(document, data=document.data.model_copy(update={"download": False}))
@@ -91,7 +72,8 @@ def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> W
     use_numerics(numerics)
     train = settings_at(document.search, document.train, base.exact["epochs"])[1]
     network = build(base.architecture, base.weights, device=numerics.device)
-    numerics, timing = measured(numerics, network, first_batches(dataset, train, version), train)
+    drawn = ((batch.inputs, batch.targets) for batch in first_batches(dataset, train, version, MEASURED))
+    numerics, timing = measured(numerics, network, drawn, train)
     engine = make_engine(document, train, network, dataset, version, numerics, base.optimizer)
     work = Work(context, goal, document, version, base.state, base.architecture, engine, dataset, base.exact)
     if timing is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from nhnas.compiler.tensors_file import load_tensors
 from nhnas.trainer.averaging import WeightAverage
 from nhnas.work import Work
 from tests import tiny
-
-Tensors = Mapping[str, Tensor]
 
 
 def weights_of(spec: Path) -> dict[str, Tensor]:

@@ -107,9 +107,8 @@ def test_no_site_starves_where_each_is_compared_with_itself() -> None:
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Any importances, ties included, any settings."""
-    value = st.one_of(
-        st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.floats(1e-200, 5.0)
-    )  # smaller ones, divided by a cost, become ties
+    # smaller ones than 1e-200, divided by a cost, would become ties
+    value = st.one_of(st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.floats(1e-200, 5.0))
     rows = draw(st.lists(st.lists(value, min_size=1, max_size=8), min_size=1, max_size=6))
     names = [f"site{i}" for i in range(len(rows))]
     search = Search(

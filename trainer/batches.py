@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nhnas.spec.config import Train
 from nhnas.spec.errors import InputError
 from nhnas.trainer.augment import augment as augment_images
 from nhnas.trainer.augment import check_augment
-from nhnas.trainer.dataset import Samples
+from nhnas.trainer.dataset import Dataset, Samples
 from nhnas.trainer.sample_random import permutation, stream
 
 
@@ -85,6 +87,24 @@ def batches(
             yield Batch(start + at, normalise(changed), targets, torch.from_numpy(plan[at]))
 
     return generate()
+
+
+def first_batches(
+    dataset: Dataset, train: Train, version: int, count: int, device: str | torch.device = "cpu"
+) -> Iterator[Batch]:
+    """The first `count` training batches of a version, not augmented: the same whenever asked for."""
+    drawn = batches(
+        dataset.train.near(device),
+        batch=train.batch,
+        seed=train.seed,
+        version=version,
+        epoch=0,
+        augment=(),
+        mean=dataset.mean,
+        std=dataset.std,
+        device=device,
+    )
+    return islice(drawn, count)
 
 
 def ordered_batches(

@@ -19,13 +19,14 @@ IMAGES_ON_CPU = 64
 
 
 @contextmanager
-def _evaluation(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode before is restored."""
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode while it lasts; the mode before is restored."""
     training = network.training
     network.eval()
-    with torch.no_grad():
+    try:
         yield
-    network.train(training)
+    finally:
+        network.train(training)
 
 
 def outputs_of(network: nn.Module, dataset: Dataset, split: Samples, limit: int | None = None) -> Tensor:
@@ -33,7 +34,7 @@ def outputs_of(network: nn.Module, dataset: Dataset, split: Samples, limit: int 
     device = next(iter(network.parameters())).device
     chosen = split if limit is None else split.take(torch.arange(min(limit, len(split))))
     size = IMAGES_ON_CPU if device.type == "cpu" and len(split.sample_shape) == 3 else EVALUATION_BATCH
-    with _evaluation(network):
+    with evaluation_mode(network), torch.no_grad():
         batches = ordered_batches(chosen, size, dataset.mean, dataset.std, device)
         return torch.cat([network(_in_format(batch.inputs)).float().cpu() for batch in batches])
 

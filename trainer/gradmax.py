@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 import torch
@@ -31,8 +30,9 @@ from torch import Tensor
 from nhnas.compiler.leaf import Leaf
 from nhnas.compiler.network import Network, Node
 from nhnas.spec.config import Train
-from nhnas.trainer.batches import batches
+from nhnas.trainer.batches import first_batches
 from nhnas.trainer.engine import Engine, loss_of
+from nhnas.trainer.evaluate import evaluation_mode
 
 BATCHES = 4
 """Batches that M is summed over; the paper takes one large one."""
@@ -44,20 +44,8 @@ Sample = tuple[Tensor, Tensor]
 
 
 def first_samples(engine: Engine) -> Iterator[Sample]:
-    """The first batches of the version's first epoch, not augmented: the same whenever they are asked for."""
-    device = engine.numerics.device
-    drawn = batches(
-        engine.dataset.train.near(device),
-        batch=engine.train.batch,
-        seed=engine.train.seed,
-        version=engine.version,
-        epoch=0,
-        augment=(),
-        mean=engine.dataset.mean,
-        std=engine.dataset.std,
-        device=device,
-    )
-    for batch in islice(drawn, BATCHES):
+    """The first batches of the engine's version, as its network takes them."""
+    for batch in first_batches(engine.dataset, engine.train, engine.version, BATCHES, engine.numerics.device):
         maps = batch.inputs.dim() == 4
         inputs = batch.inputs.to(memory_format=engine.numerics.torch_format) if maps else batch.inputs
         yield inputs, batch.targets
@@ -109,7 +97,7 @@ def gradients(
     that growth leaves as it is. The loss is that of training, summed over samples.
     """
     sums: dict[str, Tensor] = {}
-    with _evaluation(network), _probed(nodes) as probes, torch.enable_grad():
+    with evaluation_mode(network), _probed(nodes) as probes, torch.enable_grad():
         for inputs, targets in samples if nodes else ():
             outputs = network(inputs).float()
             loss = len(inputs) * loss_of(outputs, targets, train, train.label_smoothing)
@@ -146,17 +134,6 @@ def _directions(gradient: Tensor) -> Tensor:
     vectors: Tensor
     _, values, vectors = torch.linalg.svd(gradient, full_matrices=False)
     return vectors[values > NOISE * values[0]]
-
-
-@contextmanager
-def _evaluation(network: Network) -> Iterator[None]:
-    """Evaluation mode; the mode before is restored."""
-    training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(training)
 
 
 @contextmanager

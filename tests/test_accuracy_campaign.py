@@ -17,9 +17,10 @@ CAMPAIGN = ROOT / "benchmarks" / "accuracy"
 TOY = """
 toy:
   about: two spirals in a second
+  reach: 0.4
   settings:
     data: {dataset: spirals, augment: null}
-    train: {deterministic: true, batch: 200}
+    train: {deterministic: true, batch: 200, evaluate: true}
     search: {schedule: null, add: 4, min_epochs: 1, max_epochs: 1, fade_epochs: 1, settle_epochs: 0}
   rows:
     grown:
@@ -81,6 +82,18 @@ def test_the_table_has_a_line_a_row(ran: tuple[Path, str]) -> None:
     assert ("grown", "2", "5") == (_cell(grown, 1), _cell(grown, 2), _cell(grown, 6))
     assert "±" in _cell(grown, 3)
     assert ("again", "1", "3") == (_cell(again, 1), _cell(again, 2), _cell(again, 6))
+
+
+def test_the_table_says_when_an_accuracy_was_met(ran: tuple[Path, str]) -> None:
+    """The first epoch whose test accuracy is that good, in the mean over the seeds, from the kept curves."""
+    runs = ran[0] / "runs" / "toy" / "grown"
+    curves = [json.loads((runs / f"seed{seed}" / "done.json").read_text())["curve"] for seed in (0, 1)]
+    assert [[1, 2, 3, 4, 5]] * 2 == [[epochs for epochs, _ in curve] for curve in curves]
+    last = json.loads((runs / "seed1" / "done.json").read_text())["test"]["accuracy"]
+    assert last == curves[1][-1][1]
+    met = [next(epochs for epochs, accuracy in curve if accuracy >= 0.4) for curve in curves]
+    head, _, grown, _ = ran[1].splitlines()
+    assert ("40% after", f"{sum(met) / 2:.0f}") == (_cell(head, -2), _cell(grown, -2).split(" ")[0])
 
 
 def _cell(line: str, at: int) -> str:

@@ -69,9 +69,13 @@ class Row(Strict):
 
 
 class Experiment(Strict):
-    """A table: rows that are compared, and settings that all of them share."""
+    """A table: rows that are compared, and settings that all of them share.
+
+    `reach`: a test accuracy of which the table says after how many epochs it was met (`train.evaluate`).
+    """
 
     about: str
+    reach: float | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     rows: dict[str, Row]
 

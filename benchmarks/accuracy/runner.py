@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiment import Experiment, Row, Run, Train
+from experiment import FOLDER, Experiment, Row, Run, Train
 from start import changed_text, start_text
 
 from nhnas import run, train
 from nhnas.log import history
+from nhnas.plot_track import read_track
 from nhnas.report import Lines
 
 PROBE = 10_000
@@ -110,7 +112,22 @@ def _figures(spec: Path) -> dict[str, Any]:
         "changed": sum(record["changed"] for record in records),
         "max_change": max(record["max_change"] for record in records),
         "largest": max(record["parameters"] for record in records),
+        "curve": _curve(spec),
+        "commit": _commit(),
     }
+
+
+def _curve(spec: Path) -> list[tuple[int, float]]:
+    """The test set after every epoch in which it was evaluated: epochs that lie behind, accuracy or mse."""
+    track = read_track(spec)
+    epochs = (epoch for version in track.versions for epoch in version.epochs if epoch.test)
+    return [(epoch.at, epoch.test[track.measure]) for epoch in epochs]
+
+
+def _commit() -> str:
+    """Of the code that came to the end of the run; empty outside of git."""
+    words = ["git", "-C", str(FOLDER), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _write(file: Path, data: dict[str, Any]) -> None:

@@ -11,23 +11,22 @@ from typing import Any
 from experiment import Experiment
 from runner import DONE
 
-HEAD = (
-    "| row | seeds | test | parameters | MACs | epochs | hours | changed predictions, largest Δ |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- |",
-)
+HEAD = ("row", "seeds", "test", "parameters", "MACs", "epochs", "hours", "changed predictions, largest Δ")
 
 
 def table(out: Path, name: str, experiment: Experiment) -> str:
     """One line a row that has at least one run which came to its end."""
-    lines = list(HEAD)
+    reach = experiment.reach
+    head = HEAD if reach is None else (*HEAD, f"{100 * reach:g}% after")
+    lines = [_cells(head), _cells(["---"] * len(head))]
     for row in experiment.rows:
         runs = [json.loads(file.read_text()) for file in sorted((out / name / row).glob(f"seed*/{DONE}"))]
         if runs:
-            lines.append(_line(row, runs))
+            lines.append(_line(row, runs, reach))
     return "\n".join(lines)
 
 
-def _line(row: str, runs: Sequence[dict[str, Any]]) -> str:
+def _line(row: str, runs: Sequence[dict[str, Any]], reach: float | None) -> str:
     cells = [
         row,
         str(len(runs)),
@@ -38,7 +37,24 @@ def _line(row: str, runs: Sequence[dict[str, Any]]) -> str:
         _spread([run["hours"] for run in runs], ".2f"),
         f"{max(run['changed'] for run in runs)}, {max(run['max_change'] for run in runs):.1e}",
     ]
+    if reach is not None:
+        cells.append(_after([_first(run["curve"], reach) for run in runs]))
+    return _cells(cells)
+
+
+def _cells(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _first(curve: Sequence[tuple[int, float]], reach: float) -> int | None:
+    """Epochs after which an accuracy was first met."""
+    return next((epochs for epochs, accuracy in curve if accuracy >= reach), None)
+
+
+def _after(epochs: Sequence[int | None]) -> str:
+    met = [count for count in epochs if count is not None]
+    missed = f"{len(epochs) - len(met)} never" if len(met) < len(epochs) else ""
+    return ", ".join(part for part in (_spread(met, ".0f") if met else "", missed) if part)
 
 
 def _result(tests: Sequence[dict[str, float]]) -> str:

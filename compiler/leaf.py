@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from nhnas.compiler.norms import empty_norm
-from nhnas.compiler.plain_attributes import set_plain
+from nhnas.compiler.norms import Norm, empty_norm
+from nhnas.compiler.plain_attributes import set_children, set_parameter, set_plain
 from nhnas.spec.structure import Leaf as LeafView
 
 NARROW = 16
@@ -31,13 +31,16 @@ class Leaf(nn.Module):
     conv: bool
     stride: int
     padding: int
+    weight: nn.Parameter
+    norm: Norm | None
 
     def __init__(self, view: LeafView) -> None:
         super().__init__()
         set_plain(self, path=view.path, conv=view.op == "conv")
         set_plain(self, stride=view.stride, padding=(view.kernel - 1) // 2)
-        self.weight = nn.Parameter(torch.empty(view.weight_shape))
-        self.norm = empty_norm(self.conv, view.writes.neurons) if view.norm == "batch" else None
+        set_parameter(self, "weight", nn.Parameter(torch.empty(view.weight_shape)))
+        norm = empty_norm(self.conv, view.writes.neurons) if view.norm == "batch" else None
+        set_children(self, norm=norm)
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """[B, I, …] → [B, O, …]; `bias` [O] is added before the norm's place, so only without norm."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nhnas.compiler.fused_leaves import FusedLeaves
 from nhnas.compiler.leaf import Leaf, Place
-from nhnas.compiler.plain_attributes import set_plain
+from nhnas.compiler.plain_attributes import set_children, set_parameter, set_plain
 from nhnas.spec.model import (
     Act,
     Activation,
@@ -84,16 +84,15 @@ class Node(nn.Module):
     def __init__(self, view: NodeView, probe: Probe) -> None:
         super().__init__()
         set_plain(self, path=view.path, probe=probe, identity=view.identity)
-        set_plain(self, leaf=None, bias=None, first=None, second=None)
-        if view.leaf is not None:
-            self.leaf = Leaf(view.leaf)
-        if view.bias:
-            self.bias = nn.Parameter(torch.empty(view.writes.neurons))
+        set_parameter(self, "bias", nn.Parameter(torch.empty(view.writes.neurons)) if view.bias else None)
+        first = second = None
         residual = view.residual
         if residual is not None and view.hidden > 0 and view.first is not None and view.second is not None:
             set_plain(self, site=view.hidden_site, act=residual.act, dropout=residual.dropout)
             set_plain(self, maps=view.writes.map is not None)
-            self.first, self.second = Node(view.first, probe), Node(view.second, probe)
+            first, second = Node(view.first, probe), Node(view.second, probe)
+        leaf = None if view.leaf is None else Leaf(view.leaf)
+        set_children(self, leaf=leaf, first=first, second=second)
 
     @cached_property
     def together(self) -> FusedLeaves:
@@ -164,10 +163,11 @@ class ChainNode(nn.Module):
     site: str
     act: Act | None
     probe: Probe
+    node: Node
 
     def __init__(self, view: LayerView, node: NodeView, probe: Probe) -> None:
         super().__init__()
-        self.node = Node(node, probe)
+        set_children(self, node=Node(node, probe))
         act = view.layer.act if isinstance(view.layer, Conv | Dense) else None
         set_plain(self, site=view.writes.site, act=act, probe=probe)
 

@@ -28,18 +28,32 @@ def grow(
 
     `neurons` holds every open site with its present size, in file order; a site without a moving
     average has 0. 30% of P go to a site drawn uniformly, the rest to one drawn with probability
-    ∝ softplus(moving average). The draw is a function of the arguments; without an open site
-    nothing is added.
+    ∝ softplus(moving average). With `settings.spread` "even" all sites get as many, and a drawn few
+    of them one more. The draw is a function of the arguments; without an open site nothing is added.
     """
     if not neurons:
         return {}
-    number = to_add(sum(neurons.values()), settings)
-    uniform = (UNIFORM_PERCENT * number + 50) // 100
-    draws = np.random.Generator(np.random.Philox(seed)).random(number)
-    flat = np.ones(len(neurons))
-    drawn = [_pick(flat, draws[:uniform]), _pick(_weights(neurons, moving_average), draws[uniform:])]
-    counts = np.bincount(np.concatenate(drawn), minlength=len(neurons))
+    number, random = to_add(sum(neurons.values()), settings), np.random.Generator(np.random.Philox(seed))
+    if settings.spread == "even":
+        counts = _even(number, random.random(len(neurons)))
+    else:
+        counts = _noisy(random.random(number), _weights(neurons, moving_average))
     return {site: int(count) for site, count in zip(neurons, counts, strict=True) if count}
+
+
+def _even(number: int, draws: NDArray[np.float64]) -> NDArray[np.intp]:
+    """As many for each of the sites; what is left goes to those with the smallest draws, one each."""
+    share, rest = divmod(number, draws.size)
+    counts = np.full(draws.size, share, np.intp)
+    counts[np.argsort(draws, kind="stable")[:rest]] += 1
+    return counts
+
+
+def _noisy(draws: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.intp]:
+    """How many of the draws fall on each site: the first of them uniformly, the others by weight."""
+    uniform = (UNIFORM_PERCENT * draws.size + 50) // 100
+    drawn = [_pick(np.ones(weights.size), draws[:uniform]), _pick(weights, draws[uniform:])]
+    return np.bincount(np.concatenate(drawn), minlength=weights.size)
 
 
 def _weights(neurons: Mapping[str, int], moving_average: Mapping[str, float]) -> NDArray[np.float64]:

@@ -77,6 +77,7 @@ class Search(Frozen):
     flat: Literal["auto", "authors"] = "auto"
     promote: Literal["auto", "authors"] = "auto"
     drop_shortcut: bool = False
+    spread: Literal["noisy", "even"] = "noisy"
     compare: Literal["all", "site"] = "all"
     cost: Literal["none", "params", "macs"] = "none"
     policy: Literal["none", "auto"] = "none"

@@ -94,6 +94,7 @@ BY_MODEL = {
     "Search.flat": "Which test says that the loss is flat.",
     "Search.promote": "Which rule makes nodes non-linear.",
     "Search.drop_shortcut": "true: shortcuts of which little is heard fade out.",
+    "Search.spread": "noisy: drawn, more of them where some stayed; even: as many new neurons to each site.",
     "Search.compare": "all: neurons are compared as they are; site: in units of the mean of their own site.",
     "Search.cost": "Importance per what: nothing, parameters, or multiply-accumulates of the neuron.",
     "Search.policy": "auto: how many neurons come and go, and a factor of the learning rate, follow from "

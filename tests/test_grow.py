@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -36,16 +37,17 @@ def test_p_counts_whole_neurons(add: int, fraction: float, neurons: int, expecte
     sizes=st.lists(st.integers(0, 500), min_size=1, max_size=12),
     averages=st.lists(st.floats(-1e6, 1e6), max_size=12),
     add=st.integers(0, 300),
+    spread=st.sampled_from(["noisy", "even"]),
     seed=st.integers(0, 2**128),
 )
 @LAW
 def test_growth_adds_up_and_is_reproducible(
-    sizes: list[int], averages: list[float], add: int, seed: int
+    sizes: list[int], averages: list[float], add: int, spread: Literal["noisy", "even"], seed: int
 ) -> None:
     """Exactly P neurons, positive counts, only at open sites in their order; the same each time."""
     neurons = {f"site{i}": size for i, size in enumerate(sizes)}
     memory = {f"site{i}": value for i, value in enumerate(averages)}
-    search = Search(add=add)
+    search = Search(add=add, spread=spread)
     grown = grow(neurons, memory, search, seed)
     assert to_add(sum(sizes), search) == sum(grown.values())
     assert all(count > 0 for count in grown.values())
@@ -56,6 +58,32 @@ def test_growth_adds_up_and_is_reproducible(
 def test_without_an_open_site_nothing_grows() -> None:
     """No site, no neuron, whatever `add` says."""
     assert {} == grow({}, {}, Search(add=50), 0)
+    assert {} == grow({}, {}, Search(add=50, spread="even"), 0)
+
+
+@given(sites=st.integers(1, 12), add=st.integers(0, 300), seed=st.integers(0, 2**128))
+@LAW
+def test_even_growth_knows_no_favourites(sites: int, add: int, seed: int) -> None:
+    """Sites differ by one neuron at most, whatever they have and kept; a neuron more takes none away."""
+    neurons = {f"site{i}": 10 * i for i in range(sites)}
+    memory = {f"site{i}": 100.0 * i for i in range(sites)}
+
+    def counts(number: int) -> list[int]:
+        found = grow(neurons, memory, Search(add=number, add_fraction=0.0, spread="even"), seed)
+        return [found.get(site, 0) for site in neurons]
+
+    now, more = counts(add), counts(add + 1)
+    assert max(now) - min(now) <= 1
+    assert [0] * (sites - 1) + [1] == sorted(after - before for before, after in zip(now, more, strict=True))
+
+
+def test_what_is_left_of_an_even_growth_is_drawn() -> None:
+    """Two neurons for four sites fall on each of them in half of 400 seeds."""
+    neurons = {"a": 1, "b": 1, "c": 1, "d": 1}
+    search = Search(add=2, add_fraction=0.0, spread="even")
+    met = [site for seed in range(400) for site in grow(neurons, {}, search, seed)]
+    assert 800 == len(met)
+    assert chi_square([met.count(site) for site in neurons], [200.0] * 4) < CRITICAL[3]
 
 
 def test_another_seed_grows_elsewhere() -> None:

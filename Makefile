@@ -65,6 +65,8 @@ crash: $(READY) ## the campaign: kills, signals, failing calls, full disks, dama
 bench: $(READY) ## the short forms of the benchmarks
 	$(RUN) benchmarks/training_step.py --short
 	$(RUN) benchmarks/evaluation_form.py --short
+	$(RUN) benchmarks/pipeline.py --images 1280 --rounds 1
+	$(RUN) benchmarks/data_wait.py --short
 	$(RUN) benchmarks/memory.py
 	$(RUN) benchmarks/growth.py --cpu --rounds 5
 	$(RUN) benchmarks/optimizer_step.py

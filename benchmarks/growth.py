@@ -225,7 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--snapshots", type=int, default=20)
+    parser.add_argument("--snapshots", type=int, default=20, help="two at least, for quartiles")
     parser.add_argument("--cpu", action="store_true", help="the growth in CPU time, for a busy machine")
     options = parser.parse_args()
     now = time.process_time if options.cpu else time.perf_counter
@@ -235,7 +235,7 @@ def main() -> None:
             measure_growth(width, blocks, goal, options.rounds, now)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         for width, blocks, _ in SIZES:
-            measure_snapshot(width, blocks, options.snapshots, Path(folder))
+            measure_snapshot(width, blocks, max(2, options.snapshots), Path(folder))
 
 
 if __name__ == "__main__":

@@ -76,6 +76,19 @@ def test_a_control_begins_untrained_with_the_architecture_of_the_other(ran: tupl
     assert (None, 3) == (version["parent"], version["epochs"])
 
 
+def test_a_control_needs_the_architecture_itself(ran: tuple[Path, str], tmp_path: Path) -> None:
+    """Where only the figures of a run were kept, as in the repository, the control says so and ends with 1."""
+    kept = ran[0] / "runs" / "toy" / "grown" / "seed0" / "done.json"
+    for seed in (0, 1):
+        copy = tmp_path / "runs" / "toy" / "grown" / f"seed{seed}" / "done.json"
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(kept.read_bytes())
+    done = campaign(tmp_path, "toy")
+    log = (tmp_path / "runs" / "toy" / "again" / "seed0" / "log.txt").read_text()
+    assert 1 == done.returncode
+    assert log.strip().endswith("has kept its figures alone; run it with another --out")
+
+
 def test_the_table_has_a_line_a_row(ran: tuple[Path, str]) -> None:
     """Mean and deviation where there are several seeds."""
     grown, again = ran[1].splitlines()[2:]
@@ -117,6 +130,20 @@ def test_without_a_name_it_lists_what_there_is(tmp_path: Path) -> None:
     for words, code in (((), 0), (("tow",), 2)):
         done = campaign(tmp_path, *words)
         assert (code, line) == (done.returncode, done.stdout)
+
+
+def test_results_that_are_kept_are_printed_as_a_table() -> None:
+    """Those in the repository belong to rows that there still are, each came to its end, and its curve says so."""
+    results = CAMPAIGN / "results"
+    for experiment in sorted(folder.name for folder in results.iterdir()):
+        command = [sys.executable, str(CAMPAIGN), experiment, "--out", str(results), "--table"]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        kept = {file.parent.parent.name for file in (results / experiment).glob("*/seed*/done.json")}
+        assert kept == {_cell(line, 1) for line in lines[2:]}
+    for file in results.glob("*/*/seed*/done.json"):
+        figures = json.loads(file.read_text())
+        assert [figures["epochs"], figures["test"]["accuracy"]] == figures["curve"][-1]
+        assert 0 == figures["changed"]
 
 
 def test_every_experiment_begins_with_a_sound_spec() -> None:

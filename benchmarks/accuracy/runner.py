@@ -85,6 +85,8 @@ def _prepared(folder: Path, experiment: Experiment, row: Row, own: Mapping[str, 
         ended = folder.parent.parent / row.of / folder.name if row.of else None
         if ended is not None and not (ended / DONE).exists():
             raise SystemExit(f"{folder}: {ended} has not come to its end")
+        if ended is not None and not (ended / "spec.yaml").exists():
+            raise SystemExit(f"{folder}: {ended} has kept its figures alone; run it with another --out")
         folder.mkdir(parents=True, exist_ok=True)
         spec.write_bytes(start_text(experiment, row, own, ended and ended / "spec.yaml"))
     return spec

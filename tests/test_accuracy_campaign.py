@@ -77,7 +77,7 @@ def test_a_control_begins_untrained_with_the_architecture_of_the_other(ran: tupl
 
 
 def test_a_control_needs_the_architecture_itself(ran: tuple[Path, str], tmp_path: Path) -> None:
-    """Where only the figures of a run were kept, as in the repository, the control says so and ends with 1."""
+    """Where only the figures of a run were kept, as in the repository, the control says so: exit code 1."""
     kept = ran[0] / "runs" / "toy" / "grown" / "seed0" / "done.json"
     for seed in (0, 1):
         copy = tmp_path / "runs" / "toy" / "grown" / f"seed{seed}" / "done.json"
@@ -133,7 +133,7 @@ def test_without_a_name_it_lists_what_there_is(tmp_path: Path) -> None:
 
 
 def test_results_that_are_kept_are_printed_as_a_table() -> None:
-    """Those in the repository belong to rows that there still are, each came to its end, and its curve says so."""
+    """Those in the repository belong to rows that there still are; each came to its end, by its curve."""
     results = CAMPAIGN / "results"
     for experiment in sorted(folder.name for folder in results.iterdir()):
         command = [sys.executable, str(CAMPAIGN), experiment, "--out", str(results), "--table"]

@@ -77,7 +77,7 @@ def _fits(own: Tensor, other: Tensor) -> bool:
 
 def check_tensors(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]]) -> None:
     """Raise InputError at the first name that is missing, unknown or of another shape."""
-    if expected == found:  # the rule, in a tenth of the time
+    if expected == found:  # nearly always, and one comparison tells
         return
     for name in [*expected, *found]:
         if name not in found:

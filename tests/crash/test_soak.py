@@ -106,14 +106,14 @@ def test_a_long_process_stays_as_it_is(steps: int, server: Server, tmp_path: Pat
     first = [one for one in seen if steps / 6 < one[0] <= steps / 3]
     last = [one for one in seen if 2 * steps / 3 < one[0]]
     memory = [median(one[1] for one in some) for some in (first, last)]
-    # A file that is just being written counts too, and on a busy machine a third has few samples.
-    files = [max(one[2] for one in first), min(one[2] for one in last)]
+    # A file that is just being written counts too: on a busy machine in most of the few samples of a third.
+    files = [median(one[2] for one in first), min(one[2] for one in last)]
     COUNTS["a process that lives long"] = (
         f"{steps} steps, memory {memory[0] / MIB:.0f} MiB in the first third, {memory[1] / MIB:.0f} in the "
-        f"last; open files at most {files[0]} and at least {files[1]}"
+        f"last; open files {files[0]:.0f} and at least {files[1]}"
     )
     assert memory[1] - memory[0] < ROOM
-    assert files[1] <= files[0]  # one more a step would be more in the end than there ever were
+    assert files[1] <= files[0]
     counted("steps of one process", versions(folder), steps, "saved")
 
 

@@ -98,6 +98,8 @@ def moved(old: Tensor, moves: Sequence[AxisMove], fill: float) -> Tensor:
     sizes = [move.size for move in moves]
     if list(block.shape) == sizes and all(isinstance(move.new, slice) for move in moves):
         return block.clone(memory_format=torch.contiguous_format)
+    if (margins := _margins(moves)) is not None:
+        return torch.constant_pad_nd(block, margins, fill).contiguous()
     target = result = old.new_full(sizes, fill)
     for axis, move in enumerate(moves):
         if not isinstance(move.new, slice):
@@ -107,6 +109,16 @@ def moved(old: Tensor, moves: Sequence[AxisMove], fill: float) -> Tensor:
             target = target.narrow(axis, move.new.start, move.kept)
     target.copy_(block)
     return result
+
+
+def _margins(moves: Sequence[AxisMove]) -> list[int] | None:
+    """New cells before and after what is kept, last axis first, where it is one stretch in each axis."""
+    margins = list[int]()
+    for move in reversed(moves):
+        if not isinstance(move.new, slice):
+            return None
+        margins += (move.new.start, move.size - move.new.stop)
+    return margins
 
 
 def moved_vectors(

@@ -2,11 +2,11 @@
 
     python benchmarks/importance_sampling.py SPEC [--params 46022] [--epochs 2] [--every 2 4 6 8 12]
 
-Trains for some epochs on the data and with the settings of SPEC, then measures in every batch of one more epoch,
-with the weights moving as they do in training, and keeps each batch's sums apart. With --params the network is the
-one of the authors' of that size (46 k, 0.63 M or 1.39 M, see authors.jsonl; for [3, 32, 32]) instead of SPEC's.
-Of every k-th batch there are k choices; printed are the mean and the least of their correlations (Spearman) with the
-importance from all batches.
+Trains for some epochs on the data and with the settings of SPEC, then measures in every batch of one more
+epoch, with the weights moving as they do in training, and keeps each batch's sums apart. With --params the
+network is the one of the authors' of that size (46 k, 0.63 M or 1.39 M, see authors.jsonl; for [3, 32, 32])
+instead of SPEC's. Of every k-th batch there are k choices; printed are the mean and the least of their
+correlations (Spearman) with the importance from all batches.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ def main() -> None:
     numerics = choose_numerics(document.train)
     use_numerics(numerics)
     data = load_dataset(document.data, seed=0, folder=given.spec.parent)
-    engine = Engine(
-        build(arch), data, document.train, tuple(document.data.augment), 1, numerics
-    )
+    engine = Engine(build(arch), data, document.train, tuple(document.data.augment), 1, numerics)
     for epoch in range(given.epochs):
         for batch in engine.batches(epoch, 0):
             engine.train_batch(batch, epoch, document.train.lr)

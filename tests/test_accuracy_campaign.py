@@ -76,17 +76,40 @@ def test_a_control_begins_untrained_with_the_architecture_of_the_other(ran: tupl
     assert (None, 3) == (version["parent"], version["epochs"])
 
 
+def test_a_control_needs_no_more_than_what_is_kept(ran: tuple[Path, str], tmp_path: Path) -> None:
+    """`done.json` alone, as in the repository, holds the architecture: the same network and figures."""
+    _keep(ran[0], tmp_path, without="nothing")
+    done = campaign(tmp_path, "toy")
+    there, here = (folder / "runs" / "toy" / "again" / "seed0" for folder in (ran[0], tmp_path))
+    assert (0, "") == (done.returncode, done.stderr)
+    assert (there / "spec.yaml").read_bytes() == (here / "spec.yaml").read_bytes()
+    theirs, ours = (json.loads((folder / "done.json").read_text()) for folder in (there, here))
+    assert theirs["curve"] == ours["curve"]
+
+
+def test_what_is_kept_belongs_to_no_machine(ran: tuple[Path, str]) -> None:
+    """Neither the state, which is not kept, nor where data lie, nor how many threads there were."""
+    spec = json.loads((ran[0] / "runs" / "toy" / "grown" / "seed0" / "done.json").read_text())["spec"]
+    assert {"format", "name", "input", "net", "data", "train", "search"} == set(spec)
+    assert ({"dataset"}, False) == (set(spec["data"]), "threads" in spec["train"])
+
+
 def test_a_control_needs_the_architecture_itself(ran: tuple[Path, str], tmp_path: Path) -> None:
-    """Where only the figures of a run were kept, as in the repository, the control says so: exit code 1."""
-    kept = ran[0] / "runs" / "toy" / "grown" / "seed0" / "done.json"
-    for seed in (0, 1):
-        copy = tmp_path / "runs" / "toy" / "grown" / f"seed{seed}" / "done.json"
-        copy.parent.mkdir(parents=True)
-        copy.write_bytes(kept.read_bytes())
+    """Where only the figures of a run were kept, the control says so: exit code 1."""
+    _keep(ran[0], tmp_path, without="spec")
     done = campaign(tmp_path, "toy")
     log = (tmp_path / "runs" / "toy" / "again" / "seed0" / "log.txt").read_text()
     assert 1 == done.returncode
     assert log.strip().endswith("has kept its figures alone; run it with another --out")
+
+
+def _keep(folder: Path, copy: Path, without: str) -> None:
+    """The results of the grown rows, without one of their keys."""
+    for seed in (0, 1):
+        there, here = (to / "runs" / "toy" / "grown" / f"seed{seed}" for to in (folder, copy))
+        kept = json.loads((there / "done.json").read_text())
+        here.mkdir(parents=True)
+        (here / "done.json").write_text(json.dumps({k: v for k, v in kept.items() if k != without}))
 
 
 def test_the_table_has_a_line_a_row(ran: tuple[Path, str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment import FOLDER, Experiment, Row, Run, Train
-from start import changed_text, start_text
+from start import changed_text, kept_spec, start_text
 
 from nhnas import run, train
 from nhnas.log import history
@@ -82,13 +82,21 @@ class Clock(Lines):
 def _prepared(folder: Path, experiment: Experiment, row: Row, own: Mapping[str, int]) -> Path:
     spec = folder / "spec.yaml"
     if not spec.exists():
-        ended = folder.parent.parent / row.of / folder.name if row.of else None
-        if ended is not None and not (ended / DONE).exists():
-            raise SystemExit(f"{folder}: {ended} has not come to its end")
-        if ended is not None and not (ended / "spec.yaml").exists():
-            raise SystemExit(f"{folder}: {ended} has kept its figures alone; run it with another --out")
+        text = start_text(experiment, row, own, _ended(folder, row) if row.of else None)
         folder.mkdir(parents=True, exist_ok=True)
-        spec.write_bytes(start_text(experiment, row, own, ended and ended / "spec.yaml"))
+        spec.write_bytes(text)
+    return spec
+
+
+def _ended(folder: Path, row: Row) -> dict[str, Any]:
+    """The spec that the row came to of which this one is a control, with the same seed."""
+    ended = folder.parent.parent / str(row.of) / folder.name
+    if not (ended / DONE).exists():
+        raise SystemExit(f"{folder}: {ended} has not come to its end")
+    figures = json.loads((ended / DONE).read_text())
+    if "spec" not in figures:
+        raise SystemExit(f"{folder}: {ended} has kept its figures alone; run it with another --out")
+    spec: dict[str, Any] = figures["spec"]
     return spec
 
 
@@ -116,6 +124,7 @@ def _figures(spec: Path) -> dict[str, Any]:
         "largest": max(record["parameters"] for record in records),
         "curve": _curve(spec),
         "commit": _commit(),
+        "spec": kept_spec(spec.read_bytes()),
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from experiment import FOLDER, Experiment, Row
@@ -17,10 +16,12 @@ ROOT = FOLDER.parent.parent
 NO_STATE = ("state", "version")
 
 
-def start_text(experiment: Experiment, row: Row, own: Mapping[str, int], ended: Path | None) -> bytes:
+def start_text(
+    experiment: Experiment, row: Row, own: Mapping[str, int], ended: Mapping[str, Any] | None
+) -> bytes:
     """The text of a row's spec; `own` are settings of `train` of this run alone, `ended` is
-    the last file of the row that it is a control of."""
-    spec = _parsed(_source(row, ended))
+    what the row that it is a control of came to (`kept_spec`)."""
+    spec = _parsed(_source(row)) if ended is None else dict(ended)
     for name in NO_STATE:
         spec.pop(name, None)
     for settings in (experiment.settings, row.settings, {"train": own}):
@@ -28,6 +29,12 @@ def start_text(experiment: Experiment, row: Row, own: Mapping[str, int], ended: 
     if root := spec.get("data", {}).get("root"):
         spec["data"]["root"] = os.path.expandvars(root)
     return _text(spec)
+
+
+def kept_spec(text: bytes) -> dict[str, Any]:
+    """A spec without what belongs to one machine: its state and where its data lie."""
+    spec = with_settings(_parsed(text), {"data": {"root": None}, "train": {"threads": None}})
+    return {key: value for key, value in spec.items() if key not in NO_STATE}
 
 
 def changed_text(text: bytes, settings: Mapping[str, Mapping[str, Any]]) -> bytes:
@@ -44,9 +51,7 @@ def with_settings(spec: Mapping[str, Any], settings: Mapping[str, Mapping[str, A
     return merged
 
 
-def _source(row: Row, ended: Path | None) -> bytes:
-    if ended is not None:
-        return ended.read_bytes()
+def _source(row: Row) -> bytes:
     if row.resnet is not None:
         return template_text("resnet", *row.resnet)
     name = str(row.spec)

@@ -132,6 +132,25 @@ def test_the_table_says_when_an_accuracy_was_met(ran: tuple[Path, str]) -> None:
     assert ("40% after", f"{sum(met) / 2:.0f}") == (_cell(head, -2), _cell(grown, -2).split(" ")[0])
 
 
+def test_a_run_that_grew_and_shrank_is_compared_at_five_sizes(ran: tuple[Path, str], tmp_path: Path) -> None:
+    """Smoothed over three versions: 15, 20, 33, 40, 45% right at 100, 200, 300, 200, 100 parameters."""
+    _keep(ran[0], tmp_path, without="nothing")
+    sizes, tests = (100, 200, 300, 200, 100), (0.1, 0.2, 0.3, 0.5, 0.4)
+    versions = [{"parameters": n, "test": {"accuracy": a}} for n, a in zip(sizes, tests, strict=True)]
+    file = tmp_path / "runs" / "toy" / "grown" / "seed0" / "done.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "versions": versions}))
+    expected = [
+        "| grown: parameters | growing | shrinking |",
+        "| --- | --- | --- |",
+        "| 133 | 16.67% | 43.33% |",
+        "| 167 | 18.33% | 41.67% |",
+        "| 200 | 20.00% | 40.00% |",
+        "| 233 | 24.44% | 37.78% |",
+        "| 267 | 28.89% | 35.56% |",
+    ]
+    assert expected == campaign(tmp_path, "toy", "--table").stdout.splitlines()[-7:]
+
+
 def _cell(line: str, at: int) -> str:
     return line.split("|")[at].strip()
 

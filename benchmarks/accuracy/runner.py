@@ -123,6 +123,7 @@ def _figures(spec: Path) -> dict[str, Any]:
         "max_change": max(record["max_change"] for record in records),
         "largest": max(record["parameters"] for record in records),
         "curve": _curve(spec),
+        "versions": _versions(spec),
         "commit": _commit(),
         "spec": kept_spec(spec.read_bytes()),
     }
@@ -133,6 +134,12 @@ def _curve(spec: Path) -> list[tuple[int, float]]:
     track = read_track(spec)
     epochs = (epoch for version in track.versions for epoch in version.epochs if epoch.test)
     return [(epoch.at, epoch.test[track.measure]) for epoch in epochs]
+
+
+def _versions(spec: Path) -> list[dict[str, Any]]:
+    """Epochs, sizes and the test set of every version."""
+    keys = ("epochs", "parameters", "macs", "neurons", "depth", "test")
+    return [{key: record[key] for key in keys} for record in history(spec)]
 
 
 def _commit() -> str:

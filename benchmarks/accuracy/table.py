@@ -10,20 +10,25 @@ from typing import Any
 
 from experiment import Experiment
 from runner import DONE
+from ways import both_ways
 
 HEAD = ("row", "seeds", "test", "parameters", "MACs", "epochs", "hours", "changed predictions, largest Δ")
+
+CAME_DOWN = 0.8
+"""Of its largest size, where a run counts as one that grew and shrank."""
 
 
 def table(out: Path, name: str, experiment: Experiment) -> str:
     """One line a row that has at least one run which came to its end."""
     reach = experiment.reach
     head = HEAD if reach is None else (*HEAD, f"{100 * reach:g}% after")
-    lines = [_cells(head), _cells(["---"] * len(head))]
+    lines, below = [_cells(head), _cells(["---"] * len(head))], list[str]()
     for row in experiment.rows:
         runs = [json.loads(file.read_text()) for file in sorted((out / name / row).glob(f"seed*/{DONE}"))]
         if runs:
             lines.append(_line(row, runs, reach))
-    return "\n".join(lines)
+            below += [line for run in runs for line in _ways(row, run)]
+    return "\n".join(lines + below)
 
 
 def _line(row: str, runs: Sequence[dict[str, Any]], reach: float | None) -> str:
@@ -40,6 +45,21 @@ def _line(row: str, runs: Sequence[dict[str, Any]], reach: float | None) -> str:
     if reach is not None:
         cells.append(_after([_first(run["curve"], reach) for run in runs]))
     return _cells(cells)
+
+
+def _ways(row: str, run: dict[str, Any]) -> list[str]:
+    """A table of the sizes that a run had twice; empty where it did not come down by a fifth."""
+    versions = [version for version in run.get("versions", ()) if "accuracy" in version["test"]]
+    sizes = [version["parameters"] for version in versions]
+    if not sizes or sizes[-1] > CAME_DOWN * max(sizes):
+        return []
+    found = both_ways(sizes, [version["test"]["accuracy"] for version in versions])
+    if found is None:
+        return []
+    lines = ["", _cells([f"{row}: parameters", "growing", "shrinking"]), _cells(["---"] * 3)]
+    for size, up, down in zip(found.sizes, found.up, found.down, strict=True):
+        lines.append(_cells([f"{size:,}", f"{100 * up:.2f}%", f"{100 * down:.2f}%"]))
+    return lines
 
 
 def _cells(cells: Sequence[str]) -> str:

@@ -32,7 +32,7 @@ def start_text(
 
 
 def kept_spec(text: bytes) -> dict[str, Any]:
-    """A spec without what belongs to one machine: its state and where its data lie."""
+    """A spec without what belongs to one machine: its state, where its data lie, its threads."""
     spec = with_settings(_parsed(text), {"data": {"root": None}, "train": {"threads": None}})
     return {key: value for key, value in spec.items() if key not in NO_STATE}
 

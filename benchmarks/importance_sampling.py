@@ -1,17 +1,18 @@
 """Importance from some batches of an epoch against all of them: rank correlation over all neurons.
 
-    python benchmarks/importance_sampling.py SPEC [--params 46022] [--epochs 2] [--every 2 4 6 8 12]
+    python benchmarks/importance_sampling.py SPEC [--params 46022] [--epochs 2] [--every 1 2 4 6 8 12]
 
 Trains for some epochs on the data and with the settings of SPEC, then measures in every batch of one more
 epoch, with the weights moving as they do in training, and keeps each batch's sums apart. With --params the
 network is the one of the authors' of that size (46 k, 0.63 M or 1.39 M, see authors.jsonl; for [3, 32, 32])
 instead of SPEC's. Of every k-th batch there are k choices; printed are the mean and the least of their
-correlations (Spearman) with the importance from all batches.
+correlations (Spearman) with the importance from all batches and all activations.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def main() -> None:
     options.add_argument("spec", type=Path)
     options.add_argument("--params", type=int, help="of one of the authors' networks")
     options.add_argument("--epochs", type=int, default=2, help="of training before the one that is measured")
-    options.add_argument("--every", type=int, nargs="+", default=[2, 4, 6, 8, 12])
+    options.add_argument("--every", type=int, nargs="+", default=[1, 2, 4, 6, 8, 12])
     given = options.parse_args()
     document = parse_document(given.spec.read_bytes(), given.spec)
     arch = document.architecture if given.params is None else nearest(given.params)
@@ -49,10 +50,10 @@ def main() -> None:
         for batch in engine.batches(epoch, 0):
             engine.train_batch(batch, epoch, document.train.lr)
     parts = measured_apart(engine, arch, given.epochs, document.train.lr)
-    whole = ranks(parts)
+    whole = ranks([exact for exact, _ in parts])
     print(f"{whole.size} neurons, {len(parts)} batches of {document.train.batch}")
     for step in given.every:
-        found = [correlation(ranks(parts[first::step]), whole) for first in range(step)]
+        found = [correlation(ranks([used for _, used in parts[first::step]]), whole) for first in range(step)]
         print(f"every {step:>2}: {np.mean(found):.4f}, least {min(found):.4f}")
 
 
@@ -62,14 +63,21 @@ def nearest(params: int) -> Any:
     return found[min(found, key=lambda one: abs(one - params))]
 
 
-def measured_apart(engine: Engine, arch: Any, epoch: int, lr: float) -> list[Sums]:
-    """The sums of every batch of one epoch of training."""
-    meter, parts = ImportanceMeter(), []
-    engine.network.probe.observer, engine.network.probe.sites = meter.observe, frozenset(sites(arch))
+def measured_apart(engine: Engine, arch: Any, epoch: int, lr: float) -> list[tuple[Sums, Sums]]:
+    """The sums of every batch of one epoch of training: with all activations counted, and as in training."""
+    exact, used = ImportanceMeter(counted=sys.maxsize), ImportanceMeter()
+
+    def observe(site: str, sigma: Tensor, relu: bool) -> None:
+        exact.observe(site, sigma, relu)
+        used.observe(site, sigma, relu)
+
+    engine.network.probe.observer, engine.network.probe.sites = observe, frozenset(sites(arch))
+    parts = []
     for batch in engine.batches(epoch, 0):
         engine.train_batch(batch, epoch, lr)
-        parts.append(meter.state())
-        meter.reset()
+        parts.append((exact.state(), used.state()))
+        exact.reset()
+        used.reset()
     return parts
 
 

@@ -105,6 +105,35 @@ def test_a_and_b_are_those_of_single_samples(
         assert positive == meter.result()[site].positive.tolist()
 
 
+@pytest.mark.parametrize("cached", [1, 200, 10**6])
+def test_where_maps_are_large_every_fourth_sample_is_counted(
+    cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B is the share among samples 0, 4, … of each batch, in blocks or not; A is of all samples."""
+    net, data = TwoSites(True, "relu", 3, 0).double(), [(x.double(), y) for x, y in batches(True, 0)]
+    monkeypatch.setattr(module, "CACHED", cached)
+    meter = ImportanceMeter(counted=1)
+    train_on(net, data, meter)
+    sensitivity, _ = reference(net, data, 0)
+    _, shares = reference(net, [(x[::4], y[::4]) for x, y in data], 0)
+    measured = meter.result()["a.hidden"]
+    assert sensitivity == pytest.approx(measured.sensitivity.tolist(), rel=1e-9)
+    assert shares == measured.positive.tolist()
+
+
+def test_a_batch_of_small_maps_is_counted_whole() -> None:
+    """Below twice the activations that are counted at least, all count; from there on every second."""
+    sigma = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]], requires_grad=True)
+    whole, half = ImportanceMeter(counted=3), ImportanceMeter(counted=2)
+    for meter in (whole, half):
+        meter.observe("a.hidden", sigma * 1, relu=True)
+        observed = sigma * 1
+        meter.observe("a.hidden", observed, relu=True)
+        torch.autograd.backward(observed.sum())
+    assert [0.5] == whole.result()["a.hidden"].positive.tolist()
+    assert [1.0] == half.result()["a.hidden"].positive.tolist()
+
+
 def test_channels_last_is_measured_alike() -> None:
     """The memory format changes nothing but the last bits."""
     plain, other = ImportanceMeter(), ImportanceMeter()

@@ -27,6 +27,8 @@ POWER = 33
 """Exponent of B (paper, section 2; the authors' code)."""
 CACHED = 2**18
 """Activations of a block on a CPU: a megabyte of float32."""
+COUNTED, APART = 2**13, 4
+"""Activations of a neuron that a batch counts at least, if it has as many; at most so many samples apart."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,14 @@ class _Sums:
 
 
 class ImportanceMeter:
-    """Adds up A and B of every observed site over the backward passes since the last `reset`."""
+    """Adds up A and B of every observed site over the backward passes since the last `reset`.
 
-    def __init__(self) -> None:
+    A is a sum over all samples. B, a mean over very many numbers where maps are large, is counted in every
+    second to fourth sample of a batch as long as `counted` activations of a neuron remain.
+    """
+
+    def __init__(self, counted: int = COUNTED) -> None:
+        self._counted = counted
         self._sums: dict[str, _Sums] = {}
 
     def observe(self, site: str, sigma: Tensor, relu: bool) -> None:
@@ -101,13 +108,19 @@ class ImportanceMeter:
 
     def _add(self, site: str, values: Tensor, gradient: Tensor, relu: bool) -> None:
         sums = self._sums_of(site, values)
-        for some, their_gradient in _in_cache(values, gradient):
+        step = self._apart(values)
+        for some, their_gradient in _in_cache(values, gradient, step):
             work = torch.empty_like(some)  # one buffer for both passes: less memory traffic
             if relu:
-                sums.positive += _positive(some, work)
+                sums.positive += _positive(some[::step], work[::step])
             # the gradient is that of the mean over the batch: times B it is that of the sum
             sums.sensitivity.add_(_effect(some, their_gradient, work), alpha=values.shape[0])
-        sums.count += values.numel() // values.shape[1]
+        sums.count += values[::step].numel() // values.shape[1]
+
+    def _apart(self, values: Tensor) -> int:
+        """How many samples lie from one whose positive activations are counted to the next."""
+        activations = values.numel() // max(1, values.shape[1])
+        return max(1, min(APART, activations // self._counted))
 
     def _sums_of(self, site: str, values: Tensor) -> _Sums:
         found = self._sums.get(site)
@@ -138,9 +151,13 @@ def scale(importances: Mapping[str, Floats], removable: Collection[str]) -> dict
     return {site: values / unit for site, values in kept.items()}
 
 
-def _in_cache(values: Tensor, gradient: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
-    """Both in blocks of samples; on a CPU so small that a block is still in its cache at the second pass."""
+def _in_cache(values: Tensor, gradient: Tensor, step: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """Both in blocks of samples; on a CPU so small that a block is still in its cache at the second pass.
+
+    Blocks begin at multiples of `step`, so that every step-th sample of a block is one of the batch's.
+    """
     samples = max(1, CACHED * values.shape[0] // values.numel()) if values.numel() else 1
+    samples = -(-samples // step) * step
     if values.device.type != "cpu" or samples >= values.shape[0]:
         return [(values, gradient)]
     return zip(torch.split(values, samples), torch.split(gradient, samples), strict=True)

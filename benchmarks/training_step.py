@@ -44,8 +44,8 @@ FORMS = [
 
 
 KINDS = ("plain", "fused", "resnet")
-WATCHED = 10
-"""Rounds of importance for one of the others: it differs by less."""
+WATCHED = 30
+"""Rounds with and without importance, which differ by less than forms do."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def report(params: int, arch: Any, base: Numerics, batch: int, rounds: int) -> N
     print(f"  fused against plain, each in its best form: {ratio(times[plain], times[with_fusing]):.2f}")
     print(f"  chosen against the best in float32: {ratio(times[exact], times[mine]):.2f}")
     print(f"  MACs per second against the ResNet's: {share * ratio(times[theirs_], times[mine]):.2f}")
-    watched = timed(watching(arch, batch, forms[mine]), WATCHED * rounds)
+    watched = timed(watching(arch, batch, forms[mine]), WATCHED)
     cost = 100 * (ratio(watched["with importance"], watched["without"]) - 1)
     print(f"  importance: {cost:.1f}% of a batch in which it is measured, {cost / EVERY:.1f}% of an epoch")
 

@@ -126,7 +126,6 @@ def test_a_batch_of_small_maps_is_counted_whole() -> None:
     sigma = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]], requires_grad=True)
     whole, half = ImportanceMeter(counted=3), ImportanceMeter(counted=2)
     for meter in (whole, half):
-        meter.observe("a.hidden", sigma * 1, relu=True)
         observed = sigma * 1
         meter.observe("a.hidden", observed, relu=True)
         torch.autograd.backward(observed.sum())

@@ -119,7 +119,7 @@ class ImportanceMeter:
 
     def _apart(self, values: Tensor) -> int:
         """How many samples lie from one whose positive activations are counted to the next."""
-        activations = values.numel() // max(1, values.shape[1])
+        activations = values.numel() // values.shape[1]
         return max(1, min(APART, activations // self._counted))
 
     def _sums_of(self, site: str, values: Tensor) -> _Sums:

@@ -16,6 +16,7 @@ from nhnas.compiler.slot import Slot, clear_slot, read_slot, write_slot
 from nhnas.edits_file import EditsFile
 from nhnas.goal import check_goals, command_text, is_over, resolved, tell_where_it_ends
 from nhnas.opening import begin, resume
+from nhnas.out_of_memory import opening_version
 from nhnas.reached import current_version
 from nhnas.report import Report, Silent
 from nhnas.rollback import work_through
@@ -152,16 +153,16 @@ def _until_goal(
     saved: list[Saved] = []
     is_done = started is None and is_over(goal, version, document, context.report)
     while not is_done:
-        if started is not None:
-            context.report.say(f"continuing version {started.data['version']} ({started.data['stage']})")
-            work = resume(context, started)
-        else:
-            first = version == goal["from"]
-            base = load_base(
-                document, context.spec, fresh=context.fresh and first, edits=edits if first else None
-            )
-            work = begin(context, base, goal, version + 1)
-            note_settings(work)
+        with opening_version(version + 1):
+            if started is not None:
+                context.report.say(f"continuing version {started.data['version']} ({started.data['stage']})")
+                work = resume(context, started)
+            else:
+                first = version == goal["from"]
+                fresh, own = context.fresh and first, edits if first else None
+                base = load_base(document, context.spec, fresh=fresh, edits=own)
+                work = begin(context, base, goal, version + 1)
+                note_settings(work)
         started = None
         context.report.say(f"{context.spec.name}: version {work.version}")
         try:

@@ -18,9 +18,8 @@ from nhnas.spec.canonical import from_canonical
 from nhnas.spec.document import Document, parse_document, read_document
 from nhnas.spec.edits import edit_to_dict
 from nhnas.spec.errors import InputError
-from nhnas.spec.model import Architecture
 from nhnas.spec.schedule import settings_at
-from nhnas.spec.structure import structure
+from nhnas.spec.structure import nodes, structure
 from nhnas.trainer.batches import first_batches, ordered_batches
 from nhnas.trainer.dataset import Dataset
 from nhnas.trainer.datasets import check_fits, load_dataset
@@ -41,13 +40,23 @@ def load_data(document: Document, context: Context) -> Dataset:
         document.data, seed=document.train.seed, folder=folder, allow_import=context.allow_import
     )
     arch = document.architecture
-    check_fits(dataset, arch.input, output_size(arch), document.train.loss)
+    output = structure(arch)[-1].writes
+    check_fits(dataset, arch.input, output.features, document.train.loss, output.map)
+    _check_batch(document)
     return dataset
 
 
-def output_size(arch: Architecture) -> int:
-    """Features of the network's output."""
-    return structure(arch)[-1].writes.features
+def _check_batch(document: Document) -> None:
+    """Raises InputError where batches of one sample leave a batch norm a single value to normalise over."""
+    if document.train.batch > 1:
+        return
+    for node in nodes(document.architecture):
+        leaf = node.leaf
+        if leaf is not None and leaf.norm == "batch" and leaf.writes.map in (None, (1, 1)):
+            raise InputError(
+                f"train.batch: {node.path} normalises over the batch, and a batch of 1 gives it one value a "
+                "neuron; write batch: 2 or more, or norm: none"
+            )
 
 
 def here(document: Document) -> Document:
@@ -104,12 +113,22 @@ def _read_as_now(document: Document, spec: Path) -> Document:
     return document
 
 
+def _present(numerics: Numerics, context: Context) -> Numerics:
+    """How the interrupted command computed; raises InputError where that cannot be done here."""
+    if numerics.device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            f"{context.spec}: the interrupted command computed on cuda, and there is none here; go on where "
+            "one is, or --discard it"
+        )
+    return numerics
+
+
 def resume(context: Context, slot: Slot) -> Work:
-    """The work that a slot holds."""
+    """The work that a slot holds; raises InputError where it was computed on a device that is not here."""
     data = slot.data
     document = parse_document(data["spec"].encode(), context.spec)
     dataset = load_data(_read_as_now(document, context.spec), context)
-    numerics = Numerics(**data["numerics"])
+    numerics = _present(Numerics(**data["numerics"]), context)
     use_numerics(numerics)
     arch = from_canonical(data["architecture"])
     train = settings_at(document.search, document.train, data["exact"]["epochs"])[1]

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from nhnas.search.neuron_edits import additions, removals
-from nhnas.search.policy import MEMORY, Plan, Point, count_for, plan, ratio_text, size_of
+from nhnas.search.policy import Point, count_for, plan, ratio_text, remembered, size_of
 from nhnas.spec.apply import apply
 from nhnas.spec.config import Search, Target
 from nhnas.spec.errors import InputError
@@ -32,14 +32,19 @@ def growth(work: Work, draw: Callable[[Search], dict[str, int]]) -> dict[str, in
     """
     target = _target(work)
     points = [*(Point(**point) for point in work.exact.get(POLICY, ())), _now(work, target)]
-    chosen = plan(points, target)
 
     def drawn(number: int) -> dict[str, int]:
         return draw(work.search.model_copy(update={"add": number, "add_fraction": 0.0}))
 
-    number = _number_to_add(work.arch, target, chosen, drawn)
+    def size_with(number: int) -> float:
+        return _size(apply(work.arch, additions(work.arch, drawn(number))), target)
+
+    chosen = plan(points, target, size_with(1) - size_with(0))
+    number = _number_to_add(chosen.grown, size_with) if drawn(1) else 0
+    if not number:
+        chosen = replace(chosen, because=f"{chosen.because}; no site is open")
     points[-1] = replace(points[-1], mode=chosen.mode)
-    work.exact = {**work.exact, POLICY: [asdict(point) for point in points[-MEMORY:]]}
+    work.exact = {**work.exact, POLICY: [asdict(point) for point in remembered(points)]}
     work.facts[POLICY] = {**asdict(chosen), "add": number}
     rate = f", lr × {chosen.rate:.2g}" if chosen.rate != 1.0 else ""
     work.context.report.say(f"policy: add {number}{rate}, because {chosen.because}")
@@ -97,18 +102,12 @@ def _accuracy(work: Work) -> float:
     return evaluate(work.engine.network, work.dataset, held_out, work.document.train)["accuracy"]
 
 
-def _number_to_add(
-    arch: Architecture, target: Target, chosen: Plan, drawn: Callable[[int], dict[str, int]]
-) -> int:
+def _number_to_add(grown: float, size_with: Callable[[int], float]) -> int:
     """Neurons that bring the network nearest to the size `grown`; one at least."""
-
-    def size_with(number: int) -> float:
-        return _size(apply(arch, additions(arch, drawn(number))), target)
-
     most = 8
-    while most < MOST and drawn(most) and size_with(most) < chosen.grown:
+    while most < MOST and size_with(most) < grown:
         most *= 2
-    return max(1, count_for(chosen.grown, size_with, most))
+    return max(1, count_for(grown, size_with, most))
 
 
 def _size(arch: Architecture, target: Target) -> float:

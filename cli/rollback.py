@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-
 from nhnas.commit import Saved
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import Slot, read_slot, write_slot
 from nhnas.opening import resume
+from nhnas.out_of_memory import is_out_of_memory
 from nhnas.spec.errors import TrainingError
 from nhnas.work import Context, Work
 
@@ -38,7 +37,7 @@ def work_through(work: Work, work_on: Callable[[Work], Saved]) -> Saved:
             )
             work = _back(work.context, slot, count)
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             size = sum(parameter.numel() for parameter in work.engine.network.parameters())
             raise TrainingError(
@@ -59,8 +58,3 @@ def _back(context: Context, slot: Slot, count: int) -> Work:
     data = {**slot.data, "rollbacks": count}
     write_slot(store_folder(context.spec), spec_key(context.spec), slot.goal, slot.tensors, data)
     return resume(context, replace(slot, data=data))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch has a class of its own for CUDA alone; the CPU's allocator raises a RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -38,6 +38,16 @@ def note_settings(work: Work) -> None:
     if found := changed(info.get(SETTINGS, {}), settings_of(work.document)):
         work.facts[SETTINGS] = found
         work.context.report.say(f"settings changed since version {work.version - 1}: {changes_text(found)}")
+        if _holds_out_others(found, work.document):
+            work.context.report.say(
+                "other samples are held out from now on, and the network was trained on some of them: their "
+                "accuracy flatters it"
+            )
+
+
+def _holds_out_others(found: Mapping[str, Any], document: Document) -> bool:
+    """Whether a change moved samples from training to the held-out part, which `train.seed` draws."""
+    return document.data.val > 0 and not {"data.val", "train.seed"}.isdisjoint(found)
 
 
 def changed(before: Settings, after: Settings) -> dict[str, list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from nhnas.spec.canonical import canonical
 from nhnas.spec.config import Search, Train
 from nhnas.spec.document import Document
 from nhnas.spec.edits import Edit, edit_to_dict
+from nhnas.spec.errors import TrainingError
 from nhnas.spec.model import Architecture
 from nhnas.spec.schedule import settings_at
 from nhnas.trainer.dataset import Dataset
@@ -128,14 +130,24 @@ class Work:
     def note_change(self, stage: str, before: Tensor, after: Tensor) -> None:
         """Record how far edits moved the outputs [N, O], and how many predictions.
 
-        A person may give the last layer another width: then there is nothing to compare.
+        A person may give the last layer another width: then there is nothing to compare. Raises
+        TrainingError where they moved to, or from, what is not finite.
         """
         if before.shape != after.shape:
             return
         changed = int((before.argmax(1) != after.argmax(1)).sum()) if self.dataset.is_classification else 0
         largest = float((before - after).abs().max())
+        if not math.isfinite(largest):
+            raise TrainingError(f"the outputs are not finite ({stage})")
         record = {"stage": stage, "max_change": largest, "changed": changed, "samples": len(before)}
         self.changes.append(record)
+
+    def _test(self) -> dict[str, float]:
+        """Figures of the test set; raises TrainingError where its loss is not finite."""
+        test = evaluate(self.engine.network, self.dataset, self.dataset.test, self.train)
+        if not math.isfinite(test["loss"]):
+            raise TrainingError("the loss of the test set is not finite")
+        return test
 
     def run(self, phase: Phase) -> None:
         """Train through `phase`, from its beginning or from where it was interrupted."""
@@ -143,7 +155,7 @@ class Work:
 
         def note(record: dict[str, Any]) -> None:
             if self.train.evaluate:
-                record["test"] = evaluate(self.engine.network, self.dataset, self.dataset.test, self.train)
+                record["test"] = self._test()
             self.metrics.append(record)
             report.epoch(record)
 

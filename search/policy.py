@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from nhnas.spec.config import Target
@@ -34,7 +34,7 @@ PROGRESS = 0.01
 DECAY, LEAST_RATE = 0.7, 0.1
 """Of the learning rate at each plateau; the authors' schedule falls by 1.3 to 2.5 at a time, 7.5 in all."""
 MEMORY = 32
-"""Points that are kept."""
+"""Points that are kept; the oldest of them knows of the plateaus before it."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Point:
     """The start of a step, and what the step then did: `mode`, and its last training loss.
 
     Of the present step, which is the last point, both are None. `accuracy` is that of held-out samples,
-    None where the target names none.
+    None where the target names none. `plateaus` and `best`, the least loss at this size, tell of steps before
+    it that are forgotten.
     """
 
     parameters: int
@@ -50,6 +51,8 @@ class Point:
     accuracy: float | None = None
     mode: Mode | None = None
     loss: float | None = None
+    plateaus: int = 0
+    best: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,11 @@ def size_of(parameters: int, macs: int, target: Target) -> float:
     return max(shares) if shares else float(parameters)
 
 
-def plan(points: Sequence[Point], target: Target) -> Plan:
-    """What the step does that begins at the last of `points`."""
+def plan(points: Sequence[Point], target: Target, neuron: float = 0.0) -> Plan:
+    """What the step does that begins at the last of `points`.
+
+    `neuron` is the size that one neuron costs: half of it is as near as whole neurons come.
+    """
     sizes = [size_of(point.parameters, point.macs, target) for point in points]
     limit = math.inf if target.params is None and target.macs is None else 1.0
     now, rate = sizes[-1], _rate(points[:-1])
@@ -81,10 +87,19 @@ def plan(points: Sequence[Point], target: Target) -> Plan:
         if any(met):
             aim = min(_while_it_holds(sizes, met), _toward(now, limit))
     mode: Mode = "hold"
-    if abs(aim / now - 1.0) > WITHIN:
+    if abs(aim - now) > max(WITHIN * now, neuron / 2):
         mode = "grow" if aim > now else "shrink"
     grown = max(now, aim) * (1.0 + TURNOVER * rate)
     return Plan(mode, grown, aim, rate, _because(points[-1], target, mode, aim / now))
+
+
+def remembered(points: Sequence[Point]) -> list[Point]:
+    """The last `MEMORY` points, with what is worth knowing of those before them."""
+    forgotten, kept = points[:-MEMORY], list(points[-MEMORY:])
+    if forgotten:
+        plateaus, best = _plateaus(forgotten)
+        kept[0] = replace(kept[0], plateaus=plateaus, best=best)
+    return kept
 
 
 def count_for(wanted: float, size_with: Callable[[int], float], most: int) -> int:
@@ -147,16 +162,21 @@ def _while_it_holds(sizes: Sequence[float], met: Sequence[bool]) -> float:
 
 def _rate(points: Sequence[Point]) -> float:
     """Factor of the learning rate: it falls at every plateau since the network last grew."""
-    plateaus, best = 0, math.inf
+    return max(LEAST_RATE, DECAY ** _plateaus(points)[0])
+
+
+def _plateaus(points: Sequence[Point]) -> tuple[int, float | None]:
+    """Plateaus since the network last grew, and the least loss since it has its size."""
+    plateaus, best = (points[0].plateaus, points[0].best) if points else (0, None)
     for point in points:
         if point.mode == "grow":
             plateaus = 0
         if point.mode != "hold" or point.loss is None:
-            best = math.inf  # of another size
+            best = None  # of another size
             continue
-        plateaus += point.loss > best * (1.0 - PROGRESS)
-        best = min(best, point.loss)
-    return max(LEAST_RATE, DECAY**plateaus)
+        plateaus += best is not None and point.loss > best * (1.0 - PROGRESS)
+        best = point.loss if best is None else min(best, point.loss)
+    return plateaus, best
 
 
 def _because(now: Point, target: Target, mode: Mode, factor: float) -> str:

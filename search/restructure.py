@@ -35,7 +35,10 @@ def promotion_size(node: NodeView, rule: Rule = "auto") -> tuple[int, int]:
 
 
 def restructure(arch: Architecture, rule: Rule = "auto") -> tuple[Edit, ...]:
-    """Promotions and collapses for the present widths, in file order; all preserve the function."""
+    """Promotions and collapses for the present widths, in file order; all preserve the function.
+
+    The two nodes of a `fixed` residual stay as its author wrote them: none opens.
+    """
     tops = [view.node for view in structure(arch) if view.node is not None]
     return tuple(edit for top in tops for edit in _below(top, rule))
 
@@ -47,7 +50,7 @@ def _below(node: NodeView, rule: Rule) -> Iterator[Edit]:
         if child is None or node.residual is None:
             continue
         if child.residual is None:
-            if wide:
+            if wide and not node.residual.fixed:
                 yield Promote(path=child.path, residual=_opened(node.residual))
         elif not wide and is_empty(child.residual) and not child.residual.fixed:
             yield Collapse(path=child.path, residual=child.residual)

@@ -153,6 +153,25 @@ def test_a_broken_spec_has_a_line_an_error(spec: Path, here: Here) -> None:
         assert all(line.startswith("spec.yaml:") for line in error.splitlines())
 
 
+def test_what_no_batch_could_be_trained_on(spec: Path, here: Here) -> None:
+    """Maps at the end, a batch norm over one value: one line each and 2, before anything is written."""
+    text = spec.read_text()
+    before = sorted(path.name for path in spec.parent.iterdir())
+    head = "  - {name: head, op: dense, width: 2, note: the end}\n"
+    assert 1 == text.count(head)
+    convolution = "net:\n  - {name: end, op: conv, width: 2}\n"
+    maps = text.replace("input: [2]", "input: [2, 1, 1]")
+    spec.write_text(maps[: maps.index("net:")] + convolution + maps[maps.index("data:") :])
+    code, _, told = here("train", "spec.yaml", "--epochs", "1")
+    assert (2, 2) == (code, told.count("\n")), told
+    assert "net: the last layer writes maps [2, 1, 1], points has 2 classes; add global_avg_pool or" in told
+    spec.write_text(text.replace("width: 4", "width: 4\n    norm: batch").replace("batch: 8", "batch: 1"))
+    code, _, told = here("train", "spec.yaml", "--epochs", "1")
+    assert (2, 1) == (code, told.count("\n")), told
+    assert "train.batch: block normalises over the batch, and a batch of 1 gives it one value" in told
+    assert before == sorted(path.name for path in spec.parent.iterdir() if path.name != ".nhnas")
+
+
 def test_data_that_is_missing(spec: Path, here: Here) -> None:
     """The message says where it looked, whatever the command."""
     (spec.parent / "mydata.py").unlink()

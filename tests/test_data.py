@@ -302,6 +302,19 @@ def test_all_that_does_not_fit_is_told_at_once() -> None:
     ] == str(caught.value).split("\n")
 
 
+@pytest.mark.parametrize(("name", "what"), [("spirals", "2 classes"), ("regression2d", "1 values")])
+def test_maps_at_the_end_are_refused(name: str, what: str) -> None:
+    """No loss compares maps with targets; a map of 1 x 1 would be spread over the whole batch, silently."""
+    data = _toy(name)
+    width, loss = data.outputs, "cross_entropy" if data.is_classification else "mse"
+    with pytest.raises(InputError) as caught:
+        check_fits(data, (2,), width, loss, (1, 1))
+    told = (
+        f"net: the last layer writes maps [{width}, 1, 1], {name} has {what}; add global_avg_pool or flatten"
+    )
+    assert f"{told}, and a dense layer of width {width}" == str(caught.value)
+
+
 def _split(n: int = 3, **changed: Tensor) -> Split:
     return replace(Split(torch.zeros(n, 2), torch.arange(n)), **changed)
 

@@ -168,12 +168,29 @@ def test_observer_sees_nothing_in_eval_mode_or_of_other_sites() -> None:
 
 
 def test_stream_is_seen_at_each_of_its_layers() -> None:
-    """The owner and every identity layer show the stream's one site."""
+    """The owner and every identity layer that adds to it show the stream's one site."""
     network, seen = build(arch_of(*CHAINS["streams"])), []
     network.probe.observer = lambda site, values, _relu: seen.append((site, tuple(values.shape)))
     network.probe.sites = frozenset({"a.width"})
     network(torch.randn(6, 2, 4, 4))
-    assert [("a.width", (6, 3, 4, 4))] * 3 + [("a.width", (6, 3))] == seen
+    assert [("a.width", (6, 3, 4, 4))] * 2 + [("a.width", (6, 3))] == seen
+
+
+def test_empty_identity_layers_are_not_seen() -> None:
+    """They hand on the very tensor that was seen before: importance stays as it is without them."""
+    stem = {"name": "stem", "op": "dense", "width": 4, "residual": {"hidden": 3}}
+    empty = {"op": "dense", "shortcut": "identity", "residual": {"hidden": 0}}
+    active = {"name": "last", "op": "dense", "shortcut": "identity", "act": "relu", "residual": {"hidden": 0}}
+    counts = []
+    for between in (0, 5):
+        net = [stem, *({"name": f"e{n}", **empty} for n in range(between)), active, HEAD]
+        network = build(verify(Architecture.model_validate({"input": [3], "net": net})), seed=0).train()
+        seen: list[str] = []
+        network.probe.observer = lambda site, _values, _relu, seen=seen: seen.append(site)
+        network.probe.sites = frozenset({"stem.width", "stem.hidden"})
+        network(torch.rand(2, 3))
+        counts.append(seen)
+    assert [["stem.hidden", "stem.width", "stem.width"]] * 2 == counts
 
 
 def test_dropout_layer_drops_whole_channels_of_maps_and_single_features() -> None:

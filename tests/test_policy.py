@@ -19,6 +19,7 @@ from nhnas.search.policy import (
     FIRST_GROWTH,
     GROWTH,
     LEAST_RATE,
+    MEMORY,
     SHRINKAGE,
     WITHIN,
     Mode,
@@ -27,6 +28,7 @@ from nhnas.search.policy import (
     count_for,
     plan,
     policy_text,
+    remembered,
     size_of,
 )
 from nhnas.spec.config import Target
@@ -121,6 +123,28 @@ def test_the_rate_falls_at_plateaus_of_a_held_network() -> None:
     assert 1.0 == plan([*falling, Point(1000, 0)], PARAMS).rate
 
 
+def test_plateaus_are_remembered_for_good() -> None:
+    """The rate stays down where steady progress follows, however many steps are forgotten since."""
+    points = [Point(1000, 0, None, "hold", 1.0) for _ in range(8)]
+    for step in range(3 * MEMORY):
+        assert pytest.approx(LEAST_RATE) == plan([*points, Point(1000, 0)], PARAMS).rate, step
+        loss = 0.985 * float(points[-1].loss or 0.0)
+        points = remembered([*points, Point(1000, 0, None, "hold", loss)])
+    assert MEMORY == len(points)
+    grown = remembered([*points, Point(1000, 0, None, "grow", 1.0)])
+    assert 1.0 == plan([*grown, Point(1000, 0)], PARAMS).rate
+
+
+def test_a_network_within_half_a_neuron_of_its_target_is_there() -> None:
+    """Where half a neuron is more than 3% of the target, no step could come nearer."""
+    near, far = [Point(955, 0)], [Point(880, 0)]
+    assert ["grow", "hold", "grow"] == [
+        plan(near, PARAMS).mode,
+        plan(near, PARAMS, 0.1).mode,
+        plan(far, PARAMS, 0.1).mode,
+    ]
+
+
 def test_an_accuracy_that_is_reached_lets_the_network_shrink_while_it_holds() -> None:
     """Grow until it is met, then shrink to the smallest size that keeps it, and stay there."""
     found = follow(Target(accuracy=0.9), 100, 40, accuracy=lambda size: 0.95 if size >= 700 else 0.85)
@@ -185,7 +209,7 @@ def snapshot_of(spec: Path) -> Snapshot:
 )
 def test_a_search_comes_to_its_target_and_stays(text: str, target: str, limit: int, tmp_path: Path) -> None:
     """A real search, of matrices and of convolutions: within 3% after six steps, and from then on."""
-    spec = auto(tmp_path, text, f"policy: auto, target: {{{target}: {limit}}}")
+    spec = auto(tmp_path, text, f"policy: auto, threshold_min: 0.0, target: {{{target}: {limit}}}")
     tiny.run(spec, steps=9)
     key = {"params": "parameters"}.get(target, target)
     sizes = [record[key] / limit for record in history(spec)]
@@ -227,6 +251,31 @@ def test_the_decision_is_in_the_record_and_in_the_log(tmp_path: Path) -> None:
             counts[edit["kind"]] += len(edit["at"])
     assert counts == {"add_neurons": decision["add"], "remove_neurons": decision["remove"]}
     assert policy_text(decision) in table(records)
+
+
+def test_a_coarse_network_comes_to_rest(tmp_path: Path) -> None:
+    """Where a neuron costs a tenth of the target the last steps hold, and the rate falls at plateaus."""
+    spec = auto(tmp_path, tiny.CONV, "policy: auto, target: {params: 500}")
+    tiny.run(spec, steps=8)
+    modes = [point["mode"] for point in snapshot_of(spec).state["exact"]["policy"]]
+    assert ["hold"] * 4 == modes[-4:], modes
+
+
+def test_where_no_site_is_open_nothing_is_said_to_be_added(tmp_path: Path) -> None:
+    """A network of fixed layers trains only; record and log say so."""
+    text = tiny.DENSE.replace("width: 4", "width: 4, fixed: true").replace(
+        "hidden: 3", "hidden: 3, fixed: true"
+    )
+    text = text.replace("width: 4, fixed: true", "width: 4\n    fixed: true").replace(
+        "hidden: 3, fixed: true", "hidden: 3\n      fixed: true"
+    )
+    spec, report = auto(tmp_path, text), tiny.Counting()
+    tiny.step(spec, report)
+    (record,) = history(spec)
+    assert (0, 0) == (record["policy"]["add"], record["policy"]["remove"])
+    assert record["policy"]["because"].endswith("; no site is open")
+    assert [] == record["edits"]
+    assert any(line.startswith("policy: add 0, because") for line in report.lines)
 
 
 def test_without_a_policy_nothing_of_it_is_saved(tmp_path: Path) -> None:

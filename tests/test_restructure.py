@@ -115,7 +115,7 @@ def expected(arch: Architecture, rule: Rule) -> Found:
             wide, here = is_wide(around.hidden, *ends[parent], rule), node_at(arch, path)
             if any(path.startswith(f"{taken}.") for taken in gone):
                 continue
-            if here.residual is None and wide:
+            if here.residual is None and wide and not around.fixed:
                 opened = Residual(hidden=0, act=around.act, dropout=around.dropout)
                 found.append(("promote", path, opened))
             if here.residual is not None and not wide and holds_nothing(here) and not here.residual.fixed:
@@ -197,6 +197,12 @@ def test_a_nested_node_stays_open_only_while_its_parent_is_wide() -> None:
     narrow = of([dense("a", 2, 2, first=empty, second=taken)])
     assert [] == actual(wide, "auto")
     assert [("collapse", "a.first", Residual(hidden=0))] == actual(narrow, "auto")
+
+
+def test_a_fixed_residual_stays_as_it_is() -> None:
+    """However wide, nothing opens in it, so that a network of fixed layers trains only."""
+    assert [] == actual(of([dense("a", 2, 9, fixed=True)]), "auto")
+    assert 2 == len(actual(of([dense("a", 2, 9)]), "auto"))
 
 
 def test_a_chain_layer_keeps_what_its_author_wrote() -> None:

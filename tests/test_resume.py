@@ -14,9 +14,12 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+import torch
 
 from nhnas import command
 from nhnas.commit import Saved
+from nhnas.compiler.place import spec_key, store_folder
+from nhnas.compiler.slot import read_slot, write_slot
 from nhnas.report import Report
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError, Interrupted
@@ -292,6 +295,23 @@ def test_a_stopped_command_says_so_and_goes_on(number: signal.Signals, code: int
     done = subprocess.run(words, cwd=again.parent, capture_output=True, text=True, check=True)
     assert f"version 1 ({expected.state}) in spec.yaml" in done.stdout
     assert tiny.outcome(whole) == tiny.outcome(again)
+
+
+def test_a_command_of_a_gpu_goes_on_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one it is one line with what to do, exit code 2; the slot stays, and --discard begins anew."""
+    spec = tiny.make(tmp_path / "spec")
+    with pytest.raises(Interrupted):
+        tiny.step(spec, tiny.Counting(batch=2))
+    store, key = store_folder(spec), spec_key(spec)
+    slot = read_slot(store, key)
+    assert slot is not None
+    numerics = {**slot.data["numerics"], "device": "cuda", "deterministic": False}
+    write_slot(store, key, slot.goal, slot.tensors, {**slot.data, "numerics": numerics})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"computed on cuda, and there is none here; .*--discard it$"):
+        tiny.step(spec)
+    assert read_slot(store, key) is not None
+    assert 1 == tiny.step(spec, discard=True)[0].version
 
 
 def test_a_sibling_version_is_not_taken_for_the_saved_one(tmp_path: Path) -> None:

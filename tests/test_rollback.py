@@ -13,10 +13,12 @@ from torch import Tensor
 
 import nhnas.trainer.engine as engine_module
 import nhnas.work as work_module
+from nhnas import opening
 from nhnas.compiler.store import load_snapshot
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError, Interrupted, TrainingError
 from nhnas.trainer.engine import Engine
+from nhnas.trainer.evaluate import outputs_of
 from tests import tiny
 
 Place = tuple[int, int]
@@ -232,6 +234,57 @@ def test_out_of_memory_undoes_the_growth_and_says_so(
             tiny.step(spec)
     assert before == tiny.outcome(spec)
     assert 2 == tiny.step(spec)[0].version
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_out_of_memory_before_the_first_batch(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measurement of the next version needs the most: one line, exit code 4, and nothing is lost."""
+    spec = tiny.make(tmp_path / "work", CONV)
+    tiny.step(spec)
+    before = tiny.outcome(spec)
+
+    def fails(*_arguments: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "measured", fails)
+        with pytest.raises(
+            TrainingError, match=r"^out of memory before version 2 began to train; nothing is"
+        ):
+            tiny.step(spec)
+    assert before == tiny.outcome(spec)
+    assert 2 == tiny.step(spec)[0].version
+
+
+def test_a_bug_before_the_first_batch_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only running out of memory is the user's to solve."""
+
+    def fails(*_arguments: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(opening, "measured", fails)
+    with pytest.raises(RuntimeError, match="a bug"):
+        tiny.step(tiny.make(tmp_path / "work", CONV))
+
+
+@pytest.mark.parametrize("evaluate", ["", ", evaluate: true"])
+def test_a_training_that_diverges_ends_alike_with_figures_of_the_test_set(
+    evaluate: str, tmp_path: Path
+) -> None:
+    """Weights that are finite while the test loss is not: `train.evaluate` decides nothing, exit code 4."""
+    text = tiny.DENSE.replace("lr: 0.05, batch: 8", f"lr: 1.0e+20, batch: 24{evaluate}")
+    with pytest.raises(TrainingError, match=r"^the loss .* after 3 rollbacks") as caught:
+        tiny.train(tiny.make(tmp_path / "work", text), epochs=3)
+    assert 4 == caught.value.exit_code
+
+
+def test_outputs_that_overflow_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of the output that is no number ends the command in one line, exit code 4."""
+    monkeypatch.setattr(work_module, "outputs_of", lambda *given: outputs_of(*given) * float("inf"))
+    with pytest.raises(TrainingError, match=r"^the outputs are not finite \(grow\)"):
+        tiny.step(tiny.make(tmp_path / "work", CONV))
 
 
 def test_another_error_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -336,6 +336,28 @@ def test_a_file_edited_while_a_run_works(tmp_path: Path) -> None:
     assert records[-1]["epochs"] >= 84
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("val: 0.25", "val: 0.5", True),
+        ("train: {", "train: {seed: 7, ", True),
+        ("lr: 0.05", "lr: 0.02", False),
+        ('points", val: 0.25', 'points"', False),
+    ],
+)
+def test_samples_that_come_to_be_held_out_midway_are_told(
+    old: str, new: str, told: bool, tmp_path: Path
+) -> None:
+    """What was trained on and is held out now flatters the network: one line says so."""
+    text = tiny.DENSE.replace('"mydata:points"', '"mydata:points", val: 0.25')
+    spec, report = tiny.make(tmp_path / "spec", text), tiny.Counting()
+    tiny.step(spec)
+    tiny.edit(spec, old, new)
+    tiny.step(spec, report)
+    lines = [line for line in report.lines if line.startswith("other samples are held out from now on")]
+    assert told == bool(lines), report.lines
+
+
 def test_a_net_edited_while_a_run_works_ends_it(spec: Path) -> None:
     """The person's file stays, the result lies beside, and the last lines say that the run is over."""
 

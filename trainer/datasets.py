@@ -103,10 +103,17 @@ def _left(fraction: float, seed: int, n: int) -> Positions:
     return _parted(n, fraction, seed)[1] if fraction and n >= 3 else np.arange(n)
 
 
-def check_fits(dataset: Dataset, arch_input: tuple[int, ...], outputs: int, loss: str) -> None:
+def check_fits(
+    dataset: Dataset,
+    arch_input: tuple[int, ...],
+    outputs: int,
+    loss: str,
+    output_map: tuple[int, int] | None = None,
+) -> None:
     """Raises InputError, one line a problem, unless the network can be trained on the data.
 
-    `arch_input` is the spec's `input`, `outputs` its last width, `loss` its `train.loss`.
+    `arch_input` is the spec's `input`, `outputs` its last width, `loss` its `train.loss`, `output_map` height
+    and width of what the last layer writes, where that is maps.
     """
     problems = []
     if arch_input != dataset.input_shape:
@@ -116,7 +123,13 @@ def check_fits(dataset: Dataset, arch_input: tuple[int, ...], outputs: int, loss
         )
     wanted = "cross_entropy" if dataset.is_classification else "mse"
     what = "classes" if dataset.is_classification else "values"
-    if outputs != dataset.outputs:
+    if output_map is not None:
+        problems.append(
+            f"net: the last layer writes maps {_shape((outputs, *output_map))}, {dataset.name} has "
+            f"{dataset.outputs} {what}; add global_avg_pool or flatten, and a dense layer of width "
+            f"{dataset.outputs}"
+        )
+    elif outputs != dataset.outputs:
         problems.append(
             f"net: the last layer has width {outputs}, {dataset.name} has {dataset.outputs} {what}; "
             f"write width: {dataset.outputs}"

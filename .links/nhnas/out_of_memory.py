@@ -1,0 +1,1 @@
+../../cli/out_of_memory.py

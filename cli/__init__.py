@@ -43,6 +43,7 @@ __all__ = [
     "run",
     "step",
     "train",
+    "trained_on",
 ]
 
 Pathish = str | PathLike[str]
@@ -89,7 +90,8 @@ def load_model(spec: Pathish, *, fresh: bool = False, merged: bool = False) -> N
     """The network of a spec file in evaluation mode with its weights, on the CPU.
 
     Where `net` was edited since the last version the weights are carried over in memory. `fresh`
-    ignores the state. `merged` gives the evaluation form: norms folded into weights, leaves run together,
+    ignores the state. Inputs are to be normalised as in training (`trained_on`). `merged` gives the
+    evaluation form: norms folded into weights, leaves run together,
     the same outputs to 1e-5 of their size in less time; no gradients, no training mode, weights without
     canonical names. Raises InputError, StorageError.
     """
@@ -101,6 +103,18 @@ def load_model(spec: Pathish, *, fresh: bool = False, merged: bool = False) -> N
     from nhnas.compiler.merged import merged as merge
 
     return merge(network)
+
+
+def trained_on(spec: Pathish) -> dict[str, Any]:
+    """What the data were that the spec's version was trained on, for use of its weights elsewhere.
+
+    `classes`: names by number, or None; `mean` and `std`: a number a channel, with which pixels of 0 to 1
+    were normalised, (x - mean) / std, or None where they were not. Raises InputError where the file names no
+    version, or one that was saved without them, and StorageError.
+    """
+    from nhnas.class_facts import facts_of
+
+    return facts_of(Path(spec))
 
 
 def compare(old: Pathish, new: Pathish) -> Comparison:

@@ -20,6 +20,7 @@ from nhnas.out_of_memory import opening_version
 from nhnas.reached import current_version
 from nhnas.report import Report, Silent
 from nhnas.rollback import work_through
+from nhnas.saved_text import saved_text
 from nhnas.search_step import run_step
 from nhnas.settings import note_settings
 from nhnas.spec.document import Document, read_document
@@ -170,6 +171,7 @@ def _until_goal(
         except TrainingError:
             _drop(work)
             raise
+        context.report.say(saved_text(saved[-1]))
         document = read_document(context.spec)
         version = saved[-1].version
         if saved[-1].path != context.spec:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nhnas.class_facts import TRAINED_ON
+from nhnas.class_names import trained_on
 from nhnas.compiler.build import build
 from nhnas.compiler.files import read_file, replace_text, write_file
 from nhnas.compiler.place import spec_key, store_folder
@@ -85,6 +87,7 @@ def _info(work: Work, test: dict[str, float], val: dict[str, float] | None) -> d
         "test": test,
         **({} if val is None else {"val": val}),
         "settings": settings_of(work.document),
+        TRAINED_ON: trained_on(work.dataset),
         "totals": measure(work.arch).as_dict(),
         "changes": work.changes,
         "max_change": largest,

@@ -82,12 +82,9 @@ def apply(
     from nhnas.command import Options
     from nhnas.edits_file import read_edits
     from nhnas.report import Lines
-    from nhnas.training_verbs import tell
 
     given = None if edits is None else read_edits(edits)
     options = Options(discard=discard, wait=wait, allow_import=allow_import)
     saved = apply_spec(spec, given, options, Lines())
-    if saved:
-        tell(saved, spec)
-    else:
+    if not saved:
         print(f"{spec}: no weights to carry over" + ("; the edits are in the file" if given else ""))

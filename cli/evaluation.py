@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nhnas.base import load_base
+from nhnas.class_names import check_classes
 from nhnas.compiler.build import build
 from nhnas.compiler.network import Network
 from nhnas.opening import here, load_data
@@ -21,6 +22,7 @@ def evaluate_spec(spec: Path, split: str, context: Context) -> dict[str, Any]:
     document = read_document(spec)
     base = load_base(document, spec, fresh=context.fresh)
     dataset = load_data(here(document), context)
+    check_classes(spec, base.state, dataset)
     if split not in dataset.splits:
         found = ", ".join(dataset.splits)
         raise InputError(f"{spec}: there is no split {split!r}, only {found}; data.val holds samples out")

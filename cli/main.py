@@ -24,7 +24,7 @@ from nhnas import (
     schema_verbs,
     training_verbs,
 )
-from nhnas.spec.errors import NhnasError
+from nhnas.spec.errors import NhnasError, StorageError
 
 CTRL_C = 130
 """What typer makes of a KeyboardInterrupt."""
@@ -65,8 +65,11 @@ def main(arguments: list[str] | None = None) -> None:
     code = _guarded([a for a in given if a != "--debug"], debug)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:  # nobody reads any more, or the disk behind it is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            code, message = _told(error)
+            print(message, file=sys.stderr)
     raise SystemExit(code)
 
 
@@ -90,10 +93,13 @@ def _guarded(arguments: list[str], debug: bool) -> int:
 
 
 def _told(error: Exception) -> tuple[int, str]:
-    """Exit code and message; what is no error of the user's is our own bug."""
+    """Exit code and message; what is neither the user's error nor the disk's is our own bug."""
     if isinstance(error, NhnasError):
         return error.exit_code, str(error)
     text = " ".join(str(error).split())
+    if isinstance(error, OSError):  # a folder that may not be entered, a full disk behind stdout
+        place = "" if error.filename is None else f"{error.filename}: "
+        return StorageError.exit_code, f"nhnas: {place}{error.strerror or text}"
     return 1, f"nhnas: internal error: {type(error).__name__}: {text} (--debug shows where)"
 
 

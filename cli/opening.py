@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nhnas.base import Base
+from nhnas.class_names import check_classes
 from nhnas.compiler.build import build
 from nhnas.compiler.slot import Slot
 from nhnas.log import edits_text
@@ -23,7 +24,7 @@ from nhnas.spec.structure import nodes, structure
 from nhnas.trainer.batches import first_batches, ordered_batches
 from nhnas.trainer.dataset import Dataset
 from nhnas.trainer.datasets import check_fits, load_dataset
-from nhnas.trainer.evaluate import outputs_of
+from nhnas.trainer.evaluate import outputs_of, spread
 from nhnas.trainer.forms import measured
 from nhnas.trainer.loop import Progress
 from nhnas.trainer.numerics import Numerics, choose_numerics, use_numerics
@@ -65,11 +66,11 @@ def here(document: Document) -> Document:
 
 
 def sample_inputs(document: Document, spec: Path, count: int) -> tuple[Tensor, Tensor]:
-    """The first test samples [N, *input] as they are evaluated, and their targets; raises InputError."""
+    """`count` test samples [N, *input] as they are evaluated, and their targets; raises InputError."""
     folder = spec.resolve().parent
     dataset = load_dataset(here(document).data, seed=document.train.seed, folder=folder)
-    first = dataset.test.take(torch.arange(min(count, len(dataset.test))))
-    batch = next(iter(ordered_batches(first, count, dataset.mean, dataset.std, "cpu")))
+    some = dataset.test.take(spread(count, len(dataset.test)))
+    batch = next(iter(ordered_batches(some, count, dataset.mean, dataset.std, "cpu")))
     return batch.inputs, batch.targets
 
 
@@ -77,6 +78,7 @@ def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> W
     """Fresh work on the version after `base`."""
     document = base.document
     dataset = load_data(document, context)
+    check_classes(context.spec, base.state, dataset)
     numerics = choose_numerics(document.train)
     use_numerics(numerics)
     train = settings_at(document.search, document.train, base.exact["epochs"])[1]

@@ -54,7 +54,8 @@ def growth(work: Work, draw: Callable[[Search], dict[str, int]]) -> dict[str, in
 def leavers(work: Work, pick: Callable[[int, Search], Leavers]) -> Leavers:
     """The least important neurons, as many as bring the network to the size that the plan aims at.
 
-    `pick` says which a number of them are. `threshold_max` does not hold any back.
+    `pick` says which a number of them are. `threshold_max` does not hold any back; `threshold_min` takes none
+    that the size needs, or a network that learned all there is would lose every newcomer again, for ever.
     """
     target, record = _target(work), work.facts[POLICY]
     settings = work.search.model_copy(update={"add_to_remove": 1.0, "threshold_max": float("inf")})
@@ -62,6 +63,8 @@ def leavers(work: Work, pick: Callable[[int, Search], Leavers]) -> Leavers:
     def size_without(number: int) -> float:
         return _size(apply(work.arch, removals(work.arch, pick(number, settings))), target)
 
+    if size_without(0) < record["aim"]:
+        settings = settings.model_copy(update={"threshold_min": 0.0})
     most = sum(site.neurons for site in sites(work.arch).values() if site.open)
     found = pick(count_for(record["aim"], size_without, most), settings)
     record["remove"] = sum(map(len, found.values()))

@@ -101,12 +101,6 @@ def _options(fresh: bool, discard: bool, wait: bool, allow_import: bool, probe: 
 
 
 def tell(saved: list[Saved], spec: Path) -> None:
-    """Print what was saved, a line a version."""
-    from nhnas.log import edits_text, measure_text
-
+    """Say where there was nothing to do; what was saved has been said."""
     if not saved:
         print(f"{spec}: this version is there already; nothing to do")
-    for one in saved:
-        size = f"{one.totals['parameters']:,} parameters, {one.totals['neurons']} neurons"
-        print(f"version {one.version} ({one.state}) in {one.path}: test {measure_text(one.test)}, {size}")
-        print(f"  edits: {edits_text(one.edits)}; largest |Δoutput| {one.max_change:.1e}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -179,6 +180,42 @@ def test_data_that_is_missing(spec: Path, here: Here) -> None:
         code, _, error = here(*words.split())
         assert (2, 1) == (code, error.count("\n"))
         assert "data.dataset: mydata: mydata is not in the spec's folder" in error
+
+
+def test_a_run_tells_each_version_when_it_is_saved(spec: Path) -> None:
+    """Not after the last one: whoever stops it in the third step has the figures of two."""
+    done = nhnas(spec, "run", "spec.yaml", "--steps", "2")
+    lines = done.stdout.splitlines()
+    told = [at for at, line in enumerate(lines) if line.startswith(("spec.yaml: version", "version "))]
+    starts = [lines[at].split("(")[0].strip() for at in told]
+    assert ["spec.yaml: version 1", "version 1", "spec.yaml: version 2", "version 2"] == starts
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", ".nhnas"), "nhnas: .nhnas: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device"), "nhnas: No space left on device"),
+    ],
+)
+def test_what_the_disk_refuses_is_no_bug(
+    error: OSError, told: str, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it comes up: one line, exit code 5."""
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("nhnas.log.history", fails)
+    assert (5, "", f"{told}\n") == here("log", "spec.yaml")
+
+
+def test_output_on_a_full_disk(spec: Path) -> None:
+    """Real command: what is lost is told, exit code 5."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "nhnas", "show", spec.name]
+        done = subprocess.run(command, cwd=spec.parent, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (5, "nhnas: No space left on device\n") == (done.returncode, done.stderr)
 
 
 def test_our_own_bug(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,7 +209,7 @@ def snapshot_of(spec: Path) -> Snapshot:
 )
 def test_a_search_comes_to_its_target_and_stays(text: str, target: str, limit: int, tmp_path: Path) -> None:
     """A real search, of matrices and of convolutions: within 3% after six steps, and from then on."""
-    spec = auto(tmp_path, text, f"policy: auto, threshold_min: 0.0, target: {{{target}: {limit}}}")
+    spec = auto(tmp_path, text, f"policy: auto, target: {{{target}: {limit}}}")
     tiny.run(spec, steps=9)
     key = {"params": "parameters"}.get(target, target)
     sizes = [record[key] / limit for record in history(spec)]
@@ -251,6 +251,13 @@ def test_the_decision_is_in_the_record_and_in_the_log(tmp_path: Path) -> None:
             counts[edit["kind"]] += len(edit["at"])
     assert counts == {"add_neurons": decision["add"], "remove_neurons": decision["remove"]}
     assert policy_text(decision) in table(records)
+
+
+def test_dead_newcomers_stay_where_the_size_needs_them(tmp_path: Path) -> None:
+    """A network to which nothing matters any more, by `threshold_min`, still comes to its target."""
+    spec = auto(tmp_path, target="policy: auto, threshold_min: 1.0e+9, target: {params: 900}")
+    tiny.run(spec, steps=6)
+    assert WITHIN >= abs(history(spec)[-1]["parameters"] / 900 - 1.0)
 
 
 def test_a_coarse_network_comes_to_rest(tmp_path: Path) -> None:

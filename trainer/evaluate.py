@@ -29,10 +29,16 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
         network.train(training)
 
 
+def spread(limit: int, n: int) -> Tensor:
+    """`limit` of `n` samples, int64, evenly spaced: the first ones of a folder are all of one class."""
+    count = min(limit, n)
+    return torch.arange(count) * n // count
+
+
 def outputs_of(network: nn.Module, dataset: Dataset, split: Samples, limit: int | None = None) -> Tensor:
-    """Outputs [N, O] in float32, evaluation mode, on the CPU; of the first `limit` samples."""
+    """Outputs [N, O] in float32, evaluation mode, on the CPU; of `limit` samples (`spread`)."""
     device = next(iter(network.parameters())).device
-    chosen = split if limit is None else split.take(torch.arange(min(limit, len(split))))
+    chosen = split if limit is None else split.take(spread(limit, len(split)))
     size = IMAGES_ON_CPU if device.type == "cpu" and len(split.sample_shape) == 3 else EVALUATION_BATCH
     with evaluation_mode(network), torch.no_grad():
         batches = ordered_batches(chosen, size, dataset.mean, dataset.std, device)

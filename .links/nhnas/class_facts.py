@@ -1,0 +1,1 @@
+../../cli/class_facts.py

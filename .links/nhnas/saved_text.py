@@ -1,0 +1,1 @@
+../../cli/saved_text.py

@@ -1,0 +1,31 @@
+"""What the data of a version were: class names, mean and deviation, in its `info`; never imports torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nhnas.compiler.history import load_info
+from nhnas.compiler.place import store_folder
+from nhnas.spec.document import read_document
+from nhnas.spec.errors import InputError
+
+TRAINED_ON = "trained_on"
+"""Key of a version's `info`."""
+
+
+def facts_at(spec: Path, state: str) -> dict[str, Any]:
+    """`classes`, `mean` and `std` of the version `state`; nothing where it does not keep them yet."""
+    facts: dict[str, Any] = load_info(store_folder(spec), state).state["info"].get(TRAINED_ON, {})
+    return facts
+
+
+def facts_of(spec: Path) -> dict[str, Any]:
+    """`facts_at` the version that the file names; raises InputError where there are none."""
+    state = read_document(spec).state
+    if state is None:
+        raise InputError(f"{spec}: is untrained; nhnas step trains it")
+    facts = facts_at(spec, state)
+    if not facts:
+        raise InputError(f"{spec}: version {state} was saved before this was kept; the next version has it")
+    return facts

@@ -1,0 +1,44 @@
+"""Classes keep their numbers: a folder that is renamed must not shift what the weights have learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nhnas.class_facts import facts_at
+from nhnas.spec.errors import InputError
+from nhnas.spec.shown import shown
+from nhnas.trainer.dataset import Dataset
+
+
+def trained_on(dataset: Dataset) -> dict[str, Any]:
+    """`classes` by number, `mean` and `std` a channel (brightest pixel = 1), each None without."""
+    moments = {"mean": dataset.mean, "std": dataset.std}
+    return {
+        "classes": None if dataset.classes is None else list(dataset.classes),
+        **{key: None if value is None else value.tolist() for key, value in moments.items()},
+    }
+
+
+def check_classes(spec: Path, state: str | None, dataset: Dataset) -> None:
+    """Raises InputError where a class has another number than when the weights of `state` were trained.
+
+    A folder that is renamed, added or removed shifts those that sort after it, and what is predicted.
+    """
+    if state is None or dataset.classes is None:
+        return
+    before = facts_at(spec, state).get("classes")
+    if before is not None and (moved := _moved(before, dataset.classes)) is not None:
+        now = dataset.classes.index(moved)
+        raise InputError(
+            f"{spec}: class {shown(moved)} is number {now} of {dataset.name}, and was {before.index(moved)} "
+            "when the weights were trained; classes are numbered in the order of their names: rename folders "
+            "so that each keeps its number, or start untrained with --fresh"
+        )
+
+
+def _moved(before: Sequence[str], now: Sequence[str]) -> str | None:
+    """The first name that both have, at another number."""
+    at = {name: number for number, name in enumerate(before)}
+    return next((name for number, name in enumerate(now) if at.get(name, number) != number), None)

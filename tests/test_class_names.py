@@ -1,0 +1,125 @@
+"""Class names, mean and deviation travel with the weights, and a class never changes its number unnoticed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import nhnas
+from nhnas.log import history
+from nhnas.opening import here, load_data, sample_inputs
+from nhnas.report import Silent
+from nhnas.spec.document import read_document
+from nhnas.spec.errors import InputError
+from nhnas.trainer.evaluate import spread
+from nhnas.work import Context
+from tests import tiny
+from tests.here import Here
+
+TEXT = """\
+format: 1
+name: pictures
+input: [3, 5, 5]
+net:
+  - {name: stem, op: conv, width: 3}
+  - {name: pool, op: global_avg_pool}
+  - {name: head, op: dense, width: 3}
+data: {dataset: image_folder, root: pictures}
+train: {batch: 4, deterministic: true}
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk: no test here cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    """A trained spec beside its pictures of cats, dogs and owls."""
+    for split in ("train", "test"):
+        for number, name in enumerate(("cats", "dogs", "owls")):
+            folder = tmp_path / "pictures" / split / name
+            folder.mkdir(parents=True)
+            for at in range(3):
+                Image.new("RGB", (5, 5), (80 * number + 9 * at, 40, 200)).save(folder / f"{at}.png")
+    path = tmp_path / "spec.yaml"
+    path.write_text(TEXT)
+    tiny.train(path, epochs=1)
+    return path
+
+
+def rename(spec: Path, old: str, new: str) -> None:
+    """A class, in both halves."""
+    for split in ("train", "test"):
+        folder = spec.parent / "pictures" / split
+        (folder / old).rename(folder / new)
+
+
+def test_a_class_that_gets_another_number_is_refused(
+    spec: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`birds` sorts before cats and dogs: eval and train say so in one line, exit code 2; --fresh is free."""
+    monkeypatch.chdir(spec.parent)
+    command = Here(capfd)
+    rename(spec, "owls", "birds")
+    before = spec.read_bytes()
+    for words in (("eval", "spec.yaml"), ("train", "spec.yaml", "--epochs", "1"), ("step", "spec.yaml")):
+        code, out, error = command(*words)
+        assert (2, "", 1) == (code, out, error.count("\n")), error
+        told = "spec.yaml: class cats is number 1 of image_folder, and was 0 when the weights were trained; "
+        assert error.startswith(told)
+    assert before == spec.read_bytes()
+    assert 0 == command("eval", "spec.yaml", "--fresh")[0]
+
+
+def test_a_class_that_keeps_its_number_may_be_renamed(spec: Path) -> None:
+    """The weights do not care what a class is called; the new version tells its new name."""
+    rename(spec, "cats", "cat")
+    assert 2 == tiny.train(spec, epochs=1)[0].version
+    assert ["cat", "dogs", "owls"] == nhnas.trained_on(spec)["classes"]
+
+
+def test_a_class_may_be_added_at_the_end(spec: Path) -> None:
+    """The others keep their numbers, and their rows of the last layer."""
+    for split in ("train", "test"):
+        folder = spec.parent / "pictures" / split / "rats"
+        folder.mkdir()
+        Image.new("RGB", (5, 5), (9, 240, 9)).save(folder / "0.png")
+    tiny.edit(spec, "op: dense, width: 3", "op: dense, width: 4")
+    assert 2 == tiny.train(spec, epochs=1)[0].version
+
+
+def test_a_model_sees_what_it_was_trained_on(spec: Path) -> None:
+    """Pixels from 0 to 1, less the mean, by the deviation: the outputs from which eval takes its loss."""
+    facts = nhnas.trained_on(spec)
+    assert ["cats", "dogs", "owls"] == facts["classes"]
+    dataset = load_data(here(read_document(spec)), Context(spec, Silent()))
+    pixels = dataset.test.inputs.float() / 255
+    mean, std = (torch.tensor(facts[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
+    outputs = nhnas.load_model(spec)((pixels - mean) / std)
+    loss = torch.nn.functional.cross_entropy(outputs.double(), dataset.test.targets).item()
+    assert pytest.approx(history(spec)[-1]["test"]["loss"], rel=1e-5) == loss
+
+
+def test_an_untrained_file_was_trained_on_nothing(tmp_path: Path) -> None:
+    """One line."""
+    spec = tiny.make(tmp_path / "spec")
+    with pytest.raises(InputError, match=r"is untrained; nhnas step trains it"):
+        nhnas.trained_on(spec)
+    tiny.train(spec, epochs=1)
+    assert {"classes": None, "mean": None, "std": None} == nhnas.trained_on(spec)
+
+
+def test_samples_to_compare_over_are_of_every_class(spec: Path) -> None:
+    """A folder is sorted by class: the first of it would be all cats. Evenly spaced, each once."""
+    document = read_document(spec)
+    assert [0, 1, 2] == sample_inputs(document, spec, 3)[1].tolist()
+    assert [0, 0, 0, 1, 1, 1, 2, 2, 2] == sample_inputs(document, spec, 256)[1].tolist()
+    assert [0, 2, 5, 7] == spread(4, 10).tolist()
+    assert list(range(7)) == spread(9, 7).tolist()

@@ -274,7 +274,9 @@ def test_check_lists_every_bad_file_in_one_pass(tmp_path: Path, capfd: pytest.Ca
     assert out.endswith(f"; no images to check: there is no folder {tmp_path / 'pictures'}\n")
     (tmp_path / "pictures").mkdir()
     _folder(tmp_path / "pictures")
-    assert (0, f"{spec}: ok, 2 layers; all images can be read\n", "") == here("check", str(spec))
+    counts = "4 for training and 4 for test, 2 classes"
+    told = f"{spec}: ok, 2 layers; all images can be read: {counts}\n"
+    assert (0, told, "") == here("check", str(spec))
     (tmp_path / "pictures/train/cat/none.png").write_bytes(b"")
     (tmp_path / "pictures/test/dog/text.jpg").write_text("x")
     Image.new("RGB", (8, 4)).save(tmp_path / "pictures/test/dog/wide.png")

@@ -52,8 +52,8 @@ def template_text(template: str, width: int = 16, blocks: int = 3, classes: int 
     """The spec file of a template."""
     if template not in templates():
         close = get_close_matches(template, templates(), n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise InputError(f"no template '{shown(template)}'; {hint}There are {', '.join(templates())}")
+        hint = f"did you mean {close[0]}? There" if close else "there"
+        raise InputError(f"no template '{shown(template)}'; {hint} are {', '.join(templates())}")
     if template == RESNET:
         return _resnet(width, blocks, classes)
     return (_FOLDER / f"{template}.yaml").read_bytes()

@@ -9,7 +9,8 @@ import gc
 import os
 import sys
 import traceback
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
 import typer.exceptions
@@ -37,6 +38,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"nhnas {metadata.version('nhnas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
 
 app.command()(reading_verbs.init)
 app.command()(reading_verbs.check)
@@ -77,7 +93,10 @@ def _guarded(arguments: list[str], debug: bool) -> int:
     try:
         result: Any = app(arguments, standalone_mode=False)
     except typer.exceptions.TyperException as error:
-        print(f"nhnas: {' '.join(_usage(error).split())} (see nhnas --help)", file=sys.stderr)
+        usage = _usage(error)
+        is_help = usage.startswith("Usage:")  # of a command that was called without its own command
+        told = usage if is_help else f"nhnas: {' '.join(usage.split())} (see nhnas --help)"
+        print(told, file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 0

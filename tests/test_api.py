@@ -163,7 +163,9 @@ def test_a_report_hears_of_it(spec: Path) -> None:
     report = tiny.Counting()
     nhnas.step(spec, report=report)
     assert 12 == report.batches
-    assert ["spec.yaml: version 1", "grow", "fade"] == [line.partition(": block")[0] for line in report.lines]
+    *lines, last = report.lines
+    assert ["spec.yaml: version 1", "grow", "fade"] == [line.partition(": block")[0] for line in lines]
+    assert last.startswith("version 1 (")
 
 
 def test_nothing_is_printed(spec: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,20 @@ def test_data_that_is_missing(spec: Path, here: Here) -> None:
         code, _, error = here(*words.split())
         assert (2, 1) == (code, error.count("\n"))
         assert "data.dataset: mydata: mydata is not in the spec's folder" in error
+
+
+def test_without_a_command_the_help_is_shown(here: Here) -> None:
+    """As it is laid out, and exit code 2: a script that forgot the command should not go on."""
+    for words in ((), ("git",)):
+        code, out, error = here(*words)
+        assert (2, "") == (code, out)
+        assert error.startswith("Usage: ")
+        assert "\nCommands:\n" in error
+
+
+def test_version(here: Here) -> None:
+    """That of the installed package."""
+    assert (0, f"nhnas {metadata.version('nhnas')}\n", "") == here("--version")
 
 
 def test_a_run_tells_each_version_when_it_is_saved(spec: Path) -> None:

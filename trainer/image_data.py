@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nhnas.compiler.files import one_line
 from nhnas.spec.errors import InputError, StorageError
 from nhnas.trainer.dataset import Dataset, Split, moments
 from nhnas.trainer.image_files import Bad, first_shape, printable, read_images
@@ -22,7 +23,10 @@ from nhnas.trainer.image_tree import ImageTree, list_images
 from nhnas.trainer.lazy_images import LazyImages, Positions
 from nhnas.trainer.residence import streaming_workers
 
-HOW_TO_GET = "set data.download: true, or point data.root or the environment variable NHNAS_DATA at it"
+HOW_TO_GET = (
+    "with data.download: true step, run and train fetch it (others do not); or point data.root or the "
+    "environment variable NHNAS_DATA at it"
+)
 
 IDX_FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
@@ -98,7 +102,7 @@ def _download(name: str, get: Callable[[], object]) -> None:
     try:
         get()
     except (OSError, RuntimeError) as error:
-        raise StorageError(f"data.download: {name} could not be fetched: {error}") from error
+        raise StorageError(f"data.download: {name} could not be fetched: {one_line(error)}") from error
 
 
 def _not_found(name: str, looked: Path) -> InputError:

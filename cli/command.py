@@ -22,7 +22,7 @@ from nhnas.report import Report, Silent
 from nhnas.rollback import work_through
 from nhnas.saved_text import saved_text
 from nhnas.search_step import run_step
-from nhnas.settings import note_settings
+from nhnas.settings import note_settings, tell_edited_since
 from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError, TrainingError
 from nhnas.trainer.engine import warmup_batches
@@ -157,6 +157,7 @@ def _until_goal(
         with opening_version(version + 1):
             if started is not None:
                 context.report.say(f"continuing version {started.data['version']} ({started.data['stage']})")
+                tell_edited_since(context, started, document)
                 work = resume(context, started)
             else:
                 first = version == goal["from"]

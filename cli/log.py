@@ -133,7 +133,7 @@ def edits_text(edits: Sequence[Mapping[str, Any]], width: int | None = None) -> 
     for edit in edits:
         sign = _SIGNS.get(edit["kind"])
         if sign is None:
-            others.append(f"{edit['kind']} {edit.get('path', edit.get('new', ''))}".strip())
+            others.append(f"{edit['kind']} {_about(edit)}")
         else:
             neurons.setdefault(edit["site"], Counter())[sign] += len(edit["at"])
     sites = [f"{site} {''.join(f'{s}{n}' for s, n in counts.items())}" for site, counts in neurons.items()]
@@ -141,6 +141,19 @@ def edits_text(edits: Sequence[Mapping[str, Any]], width: int | None = None) -> 
     short = "".join(f"{sign}{total[sign]}" for sign in _SIGNS.values() if total[sign])
     short = ", ".join(filter(None, [short, f"… {len(others)} more" if others else ""]))
     return _fitted([*sites, *others], short, width) or "none"
+
+
+def _about(edit: Mapping[str, Any]) -> str:
+    """The layer, node or key that an edit is about."""
+    match edit["kind"]:
+        case "insert_layer" | "remove_layer":
+            return str(edit["layer"]["name"])
+        case "rename":
+            return f"{edit['old']} → {edit['new']}"
+        case "set":
+            return f"{edit['path']}.{edit['key']}"
+        case _:
+            return str(edit["path"])
 
 
 def cells(text: str) -> int:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from nhnas.compiler.history import load_info
 from nhnas.compiler.place import store_folder
-from nhnas.spec.document import Document
+from nhnas.spec.canonical import same_architecture
+from nhnas.spec.document import Document, parse_document
 
 if TYPE_CHECKING:
-    from nhnas.work import Work
+    from nhnas.compiler.slot import Slot
+    from nhnas.work import Context, Work
 
 SETTINGS = "settings"
 """Key of a version's `info`: data, train and search as they were; and of its `facts`: what had changed."""
@@ -43,6 +45,20 @@ def note_settings(work: Work) -> None:
                 "other samples are held out from now on, and the network was trained on some of them: their "
                 "accuracy flatters it"
             )
+
+
+def tell_edited_since(context: Context, slot: Slot, document: Document) -> None:
+    """Say what becomes of edits that a person made while the command that goes on was interrupted."""
+    begun = parse_document(slot.data["spec"].encode(), context.spec)
+    if not same_architecture(begun.architecture, document.architecture):
+        context.report.say(
+            "net was edited meanwhile: this version goes on with the one that it began with, and is saved "
+            "beside the file; --discard begins anew"
+        )
+        return
+    found = changed(settings_of(begun), settings_of(document))
+    if later := {path: pair for path, pair in found.items() if path != "data.workers"}:  # which holds at once
+        context.report.say(f"settings edited meanwhile hold from the next version on: {changes_text(later)}")
 
 
 def _holds_out_others(found: Mapping[str, Any], document: Document) -> bool:

@@ -158,7 +158,8 @@ def spec(tmp_path: Path) -> Path:
 def test_check_lists_all_that_is_bad_and_nothing_else(spec: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Files, links and folders in one pass, a line each with the reason; train and test refuse the same."""
     here, root = Here(capfd), spec.parent / "pictures"
-    assert (0, f"{spec}: ok, 4 layers; all images can be read\n", "") == here("check", str(spec))
+    told = f"{spec}: ok, 4 layers; all images can be read: 21 for training and 2 for test, 2 classes\n"
+    assert (0, told, "") == here("check", str(spec))
     for index, (name, (make, _)) in enumerate(BAD.items()):
         make(root / ("train", "test")[index % 2] / "кот" / name)
     (root / "train" / "up").symlink_to("..", target_is_directory=True)

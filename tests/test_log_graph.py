@@ -278,7 +278,7 @@ def test_a_hand_edit_is_told_below(tmp_path: Path, here: Here) -> None:
     tiny.edit(spec, "name: head, op: dense", "name: tail, op: dense, renamed_from: head")
     _, out, _ = here("log", str(spec))
     last = out.splitlines()[-1]
-    assert f"spec.yaml was edited since, not saved yet: rename tail (nhnas plan {spec})" == last
+    assert f"spec.yaml was edited since, not saved yet: rename head → tail (nhnas plan {spec})" == last
     tiny.edit(spec, "renamed_from: head", "renamed_from: nothing")
     code, out, _ = here("log", str(spec))
     assert (0, True) == (code, "renamed_from: nothing is no layer of" in out)

@@ -160,8 +160,11 @@ def test_texts_of_edits_and_measures() -> None:
         {"kind": "remove_neurons", "site": "a.hidden", "at": [0]},
         {"kind": "add_neurons", "site": "a.width", "at": [4]},
         {"kind": "rename", "old": "b", "new": "c"},
+        {"kind": "remove_layer", "index": 1, "layer": {"name": "d", "op": "dense", "width": 3}},
+        {"kind": "set", "path": "a", "key": "act", "old": None, "new": "relu"},
     ]
-    assert "a.hidden +3-1, a.width +1, promote a.first, rename c" == edits_text(edits)
+    told = "a.hidden +3-1, a.width +1, promote a.first, rename b → c, remove_layer d, set a.act"
+    assert told == edits_text(edits)
     assert "none" == edits_text([])
     assert ["98.31%", "mse 0.000421"] == [
         measure_text({"accuracy": 0.98312}),

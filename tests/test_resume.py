@@ -297,6 +297,37 @@ def test_a_stopped_command_says_so_and_goes_on(number: signal.Signals, code: int
     assert tiny.outcome(whole) == tiny.outcome(again)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "width: 4",
+            "width: 5",
+            "net was edited meanwhile: this version goes on with the one that it began with",
+        ),
+        (
+            "lr: 0.05",
+            "lr: 0.02",
+            "settings edited meanwhile hold from the next version on: train.lr 0.05 → 0.02",
+        ),
+        ("note: the end", "note: an end", None),
+    ],
+)
+def test_edits_during_an_interruption_are_told(
+    old: str, new: str, expected: str | None, tmp_path: Path
+) -> None:
+    """When the command goes on, not after hours of it."""
+    spec, report = tiny.make(tmp_path / "spec"), tiny.Counting()
+    with pytest.raises(Interrupted):
+        tiny.step(spec, tiny.Counting(batch=2))
+    tiny.edit(spec, old, new)
+    tiny.step(spec, report)
+    told = [line for line in report.lines if "edited meanwhile" in line and "stays; version" not in line]
+    assert (expected is not None) == bool(told)
+    assert expected is None or told[0].startswith(expected)
+    assert report.lines.index("continuing version 1 (fit)") == 0
+
+
 def test_a_command_of_a_gpu_goes_on_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one it is one line with what to do, exit code 2; the slot stays, and --discard begins anew."""
     spec = tiny.make(tmp_path / "spec")

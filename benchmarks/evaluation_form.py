@@ -27,6 +27,8 @@ from nhnas.spec.model import Architecture
 
 SIZES = 2
 """The smallest of the authors' networks that are measured: 46 k and 0.63 M parameters."""
+EMULATED = 3.0
+"""So much slower than in float32 is a convolution in bfloat16 at least where no instruction computes it."""
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 HEAD = (
     "| parameters | batch | precision | input | plain ms | merged ms | ratio (quartiles) | kept contiguous |"
@@ -91,6 +93,16 @@ def pieces(arch: Architecture) -> str:
     return f"{leaves} leaves run as {sum(isinstance(step, Linear) for step in merged(network).steps)}"
 
 
+def precisions(device: str) -> tuple[str, ...]:
+    """float32, and bfloat16 unless it is emulated: then the table takes an hour, and nobody uses it."""
+    x, conv = torch.randn(64, 16, 32, 32, device=device), nn.Conv2d(16, 16, 3, padding=1).to(device)
+    took = {name: min(measured({"one": conv}, x, name, rounds=5)["one"]) for name in ("float32", "bfloat16")}
+    if (slower := took["bfloat16"] / took["float32"]) < EMULATED:
+        return "float32", "bfloat16"
+    print(f"bfloat16 is emulated here, a convolution {slower:.0f} times as slow as in float32: left out")
+    return ("float32",)
+
+
 def main() -> None:
     """Measure all combinations and print them as a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -107,10 +119,11 @@ def main() -> None:
     chosen = list(authors_networks().items())[:SIZES]
     print(f"{options.device}, {options.threads} threads, torch {torch.__version__}")
     print(*(f"{count:,} parameters: {pieces(arch)}" for count, arch in chosen), sep="; ")
+    known = precisions(options.device)
     print(HEAD, RULE, sep="\n")
     for count, arch in chosen:
         for batch in options.batch:
-            for precision in ("float32", "bfloat16"):
+            for precision in known:
                 for layout in layouts:
                     print(row(arch, count, batch, precision, layout, options), flush=True)
 

@@ -175,7 +175,7 @@ def test_without_a_name_it_lists_what_there_is(tmp_path: Path) -> None:
 
 
 def test_results_that_are_kept_are_printed_as_a_table() -> None:
-    """Those in the repository belong to rows that there still are; each came to its end, by its curve."""
+    """Those in the repository belong to rows that there still are; each came to its end, by its curve, if any."""
     results = CAMPAIGN / "results"
     for experiment in sorted(folder.name for folder in results.iterdir()):
         command = [sys.executable, str(CAMPAIGN), experiment, "--out", str(results), "--table"]
@@ -184,7 +184,8 @@ def test_results_that_are_kept_are_printed_as_a_table() -> None:
         assert kept == {_cell(line, 1) for line in lines[2:]}
     for file in results.glob("*/*/seed*/done.json"):
         figures = json.loads(file.read_text())
-        assert [figures["epochs"], figures["test"]["accuracy"]] == figures["curve"][-1]
+        last = [figures["epochs"], figures["test"]["accuracy"]]
+        assert figures["curve"][-1:] in ([], [last])  # without `train.evaluate` there is no curve
         assert 0 == figures["changed"]
 
 

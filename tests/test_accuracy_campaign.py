@@ -175,7 +175,7 @@ def test_without_a_name_it_lists_what_there_is(tmp_path: Path) -> None:
 
 
 def test_results_that_are_kept_are_printed_as_a_table() -> None:
-    """Those in the repository belong to rows that there still are; by their curves, if any, they are whole."""
+    """Those in the repository belong to rows that there still are; those with a curve are whole."""
     results = CAMPAIGN / "results"
     for experiment in sorted(folder.name for folder in results.iterdir()):
         command = [sys.executable, str(CAMPAIGN), experiment, "--out", str(results), "--table"]

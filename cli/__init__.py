@@ -91,9 +91,9 @@ def load_model(spec: Pathish, *, fresh: bool = False, merged: bool = False) -> N
 
     Where `net` was edited since the last version the weights are carried over in memory. `fresh`
     ignores the state. Inputs are to be normalised as in training (`trained_on`). `merged` gives the
-    evaluation form: norms folded into weights, leaves run together,
-    the same outputs to 1e-5 of their size in less time; no gradients, no training mode, weights without
-    canonical names. Raises InputError, StorageError.
+    evaluation form: norms folded into weights, leaves run together, the same outputs to 1e-5 of their size in
+    less time; no gradients, no training mode, weights without canonical names. Raises InputError,
+    StorageError.
     """
     from nhnas.evaluation import load_model as load_network
 

@@ -41,7 +41,7 @@ BUILT_IN = {
 
 
 def data_findings(document: Document, folder: Facts | None = None) -> list[Finding]:
-    """All for which a training command would refuse the file; `folder`: facts of its image folder, if known.
+    """What a training command would refuse for its data; `folder`: facts of the image folder, if known.
 
     A file that names no data set is an architecture alone, and fits any. What a function
     `package.module:function` gives is not known here.
@@ -66,7 +66,7 @@ def _about_name(name: str) -> Iterator[Finding]:
 
 def _about_input(document: Document, name: str, facts: Facts) -> Iterator[Finding]:
     if document.architecture.input != facts.shape:
-        shape = _text(facts.shape)
+        shape = shape_text(facts.shape)
         yield Finding(("input",), f"{name} gives {shape}; write input: {shape}")
     if document.data.augment and len(facts.shape) != 3:
         yield Finding(("data", "augment"), f"needs images, and {name} has none; remove it")
@@ -78,7 +78,7 @@ def _about_output(document: Document, name: str, facts: Facts | None) -> Iterato
     view = structure(document.architecture)[-1]
     place = ("net", view.index)
     if view.writes.map is not None:
-        maps = _text((view.writes.features, *view.writes.map))
+        maps = shape_text((view.writes.features, *view.writes.map))
         told = f"the last layer writes maps {maps}; add global_avg_pool or flatten, and a dense layer"
         yield Finding(place, told)
     elif facts is not None and view.writes.features != facts.outputs:
@@ -86,5 +86,6 @@ def _about_output(document: Document, name: str, facts: Facts | None) -> Iterato
         yield Finding((*place, "width"), f"{told}width: {facts.outputs}")
 
 
-def _text(shape: tuple[int, ...]) -> str:
+def shape_text(shape: tuple[int, ...]) -> str:
+    """`[3, 32, 32]`, as a spec writes it."""
     return f"[{', '.join(map(str, shape))}]"

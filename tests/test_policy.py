@@ -270,12 +270,8 @@ def test_a_coarse_network_comes_to_rest(tmp_path: Path) -> None:
 
 def test_where_no_site_is_open_nothing_is_said_to_be_added(tmp_path: Path) -> None:
     """A network of fixed layers trains only; record and log say so."""
-    text = tiny.DENSE.replace("width: 4", "width: 4, fixed: true").replace(
-        "hidden: 3", "hidden: 3, fixed: true"
-    )
-    text = text.replace("width: 4, fixed: true", "width: 4\n    fixed: true").replace(
-        "hidden: 3, fixed: true", "hidden: 3\n      fixed: true"
-    )
+    text = tiny.DENSE.replace("width: 4", "width: 4\n    fixed: true")
+    text = text.replace("hidden: 3", "hidden: 3\n      fixed: true")
     spec, report = auto(tmp_path, text), tiny.Counting()
     tiny.step(spec, report)
     (record,) = history(spec)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from nhnas.spec.config import Data
+from nhnas.spec.data_findings import IMAGE_FOLDER, shape_text
 from nhnas.spec.errors import InputError
 from nhnas.trainer import image_data, toy_data
 from nhnas.trainer.augment import check_augment
@@ -29,8 +30,6 @@ TOYS: dict[str, Callable[[int], Dataset]] = {
     "regression2d": toy_data.regression2d,
 }
 """Name → function of the seed."""
-
-IMAGE_FOLDER = "image_folder"
 
 IMAGES: dict[str, Callable[[Path, bool], Dataset]] = {
     "mnist": image_data.mnist,
@@ -115,17 +114,16 @@ def check_fits(
     `arch_input` is the spec's `input`, `outputs` its last width, `loss` its `train.loss`, `output_map` height
     and width of what the last layer writes, where that is maps.
     """
-    problems = []
+    problems, given = [], shape_text(dataset.input_shape)
     if arch_input != dataset.input_shape:
         problems.append(
-            f"input: spec says {_shape(arch_input)}, {dataset.name} gives {_shape(dataset.input_shape)}; "
-            f"write input: {_shape(dataset.input_shape)}"
+            f"input: spec says {shape_text(arch_input)}, {dataset.name} gives {given}; write input: {given}"
         )
     wanted = "cross_entropy" if dataset.is_classification else "mse"
     what = "classes" if dataset.is_classification else "values"
     if output_map is not None:
         problems.append(
-            f"net: the last layer writes maps {_shape((outputs, *output_map))}, {dataset.name} has "
+            f"net: the last layer writes maps {shape_text((outputs, *output_map))}, {dataset.name} has "
             f"{dataset.outputs} {what}; add global_avg_pool or flatten, and a dense layer of width "
             f"{dataset.outputs}"
         )
@@ -140,7 +138,3 @@ def check_fits(
         )
     if problems:
         raise InputError("\n".join(problems))
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return f"[{', '.join(map(str, shape))}]"

@@ -28,6 +28,7 @@ def read_source(source: str, spec: Path | None = None) -> Document:
         path = Path(source.partition(":")[2])
         return parse_document(_committed(source, Path(), source), path)
     if spec is None or not spec.exists():
+        _ask_for_file(source)
         return read_document(source)  # which says that there is no such file
     here = spec.resolve()
     return parse_document(_committed(f"{source}:./{here.name}", here.parent, source), spec)
@@ -43,6 +44,25 @@ def _committed(blob: str, folder: Path, source: str) -> bytes:
         raise InputError(f"{shown(source, 200)}: neither a file nor a git revision: {error}") from None
 
 
+def _ask_for_file(source: str) -> None:
+    """Raises InputError where `source` is a revision or a state of a file that nothing names."""
+    name = shown(source, 200)
+    if is_id(source):
+        raise InputError(f"{name}: a state of which file? `nhnas diff {name} spec.yaml`")
+    if _is_revision(source):
+        ways = f"{name}:./spec.yaml, or `nhnas diff {name} spec.yaml`"
+        raise InputError(f"{name}: a revision of which file? {ways}")
+
+
+def _is_revision(source: str) -> bool:
+    if source.startswith("-"):
+        return False
+    try:
+        return bool(run_git(Path(), "rev-parse", "--verify", "--quiet", f"{source}^{{commit}}"))
+    except InputError:
+        return False
+
+
 def read_pair(old: str, new: str) -> tuple[Document, Document, Path]:
     """Two documents, and the store that knows of their neurons: a bare revision is one of the other's file.
 
@@ -50,6 +70,5 @@ def read_pair(old: str, new: str) -> tuple[Document, Document, Path]:
     """
     files = [Path(source) for source in (new, old) if os.path.lexists(source)]
     spec = files[0] if files else None
-    documents = read_source(old, spec), read_source(new, spec)
-    place = spec or documents[1].path or Path()
-    return *documents, store_folder(place)
+    after = read_source(new, spec)  # first, so that no HEAD is named that nobody wrote
+    return read_source(old, spec), after, store_folder(spec or after.path or Path())

@@ -246,6 +246,23 @@ def test_git_revisions(here: Here, tmp_path: Path) -> None:
     assert (6, "") == here("diff", "HEAD~1", "sub/spec.yaml", "--exit-code")[::2]
 
 
+def test_a_revision_or_a_state_alone_is_asked_which_file_is_meant(here: Here, tmp_path: Path) -> None:
+    """One line with the commands that would do; a name that is neither stays a file that is not there."""
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "commit", "-qm", "one", "--allow-empty")
+    for words, line in (
+        (("HEAD",), "HEAD: a revision of which file? HEAD:./spec.yaml, or `nhnas diff HEAD spec.yaml`"),
+        (("x", "main"), "main: a revision of which file? main:./spec.yaml, or `nhnas diff main spec.yaml`"),
+        (
+            ("s0123456789abcdef",),
+            "s0123456789abcdef: a state of which file? `nhnas diff s0123456789abcdef spec.yaml`",
+        ),
+        (("HEAD~7",), "HEAD~7: no such file; `nhnas init` writes one to start from"),
+        (("nope.yaml",), "nope.yaml: no such file; `nhnas init` writes one to start from"),
+    ):
+        assert (2, "", f"{line}\n") == here("diff", *words), words
+
+
 def test_a_snapshot_by_its_id(here: Here, tmp_path: Path) -> None:
     """The state of a version stands for the file that was saved with it."""
     spec = tiny.make(tmp_path / "work")
@@ -261,7 +278,7 @@ def test_a_snapshot_by_its_id(here: Here, tmp_path: Path) -> None:
         (("nope.yaml", "new.yaml"), "nope.yaml: neither a file nor a git revision"),
         (("HEAD:x.yaml", "new.yaml"), "HEAD:x.yaml: neither a file nor a git revision: "),
         (("old.yaml", "gone.yaml"), "gone.yaml: neither a file nor a git revision"),
-        (("a", "b"), "a: no such file"),
+        (("a", "b"), "b: no such file"),
         (("-x", "new.yaml"), "No such option"),
         (("--", "--output=x", "new.yaml"), "--output=x: neither a file nor a git revision"),
         (("s0123456789abcdef", "new.yaml"), "state s0123456789abcdef is not in"),

@@ -173,11 +173,11 @@ def _until_goal(
             _drop(work)
             raise
         context.report.say(saved_text(saved[-1]))
-        document = read_document(context.spec)
         version = saved[-1].version
-        if saved[-1].path != context.spec:
+        if saved[-1].path != context.spec:  # the person's own file may be broken or gone: it is not read
             tell_where_it_ends(goal, saved[-1].path, context)
             break
+        document = read_document(context.spec)
         is_done = is_over(goal, version, document, context.report)
         if not is_done:
             write_slot(store, key, goal, {}, {"file_state": saved[-1].state})

@@ -20,6 +20,8 @@ from nhnas.work import Work
 POLICY = "policy"
 """Key of the exact part: the points of the last steps; and of `facts`: what this step does, and why."""
 MOST = 1_000_000
+NOBODY = -1.0
+"""Below every importance: not even a neuron of which nothing is heard must go."""
 
 Leavers = Mapping[str, Sequence[int]]
 
@@ -64,7 +66,7 @@ def leavers(work: Work, pick: Callable[[int, Search], Leavers]) -> Leavers:
         return _size(apply(work.arch, removals(work.arch, pick(number, settings))), target)
 
     if size_without(0) < record["aim"]:
-        settings = settings.model_copy(update={"threshold_min": 0.0})
+        settings = settings.model_copy(update={"threshold_min": NOBODY})
     most = sum(site.neurons for site in sites(work.arch).values() if site.open)
     found = pick(count_for(record["aim"], size_without, most), settings)
     record["remove"] = sum(map(len, found.values()))

@@ -115,6 +115,11 @@ def _impossible(goal: Until, document: Document) -> str | None:
         return "no layer may grow or shrink"
     target = document.search.target if document.search.policy == "auto" else None
     limit = None if target is None else {"params": target.params, "macs": target.macs}.get(goal.name)
-    if limit is not None and goal.sign == ">=" and goal.value > _OFF_TARGET * limit:
-        return f"search.target keeps {goal.name} at {limit}"
-    return None
+    if target is None or limit is None:
+        return None
+    too_large = goal.sign == ">=" and goal.value > _OFF_TARGET * limit
+    alone = [target.params, target.macs, target.accuracy].count(
+        None
+    ) == 2  # else another one may hold it lower
+    too_small = goal.sign == "<=" and alone and goal.value * _OFF_TARGET < limit
+    return f"search.target keeps {goal.name} at {limit}" if too_large or too_small else None

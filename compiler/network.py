@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from nhnas.compiler.fused_leaves import FusedLeaves
 from nhnas.compiler.leaf import Leaf, Place
 from nhnas.compiler.plain_attributes import set_children, set_parameter, set_plain
+from nhnas.compiler.streams import Readings, readings
 from nhnas.spec.model import (
     Act,
     Activation,
@@ -65,6 +66,12 @@ class Probe:
         if self.observer is not None and site in self.sites:
             self.observer(site, values, act == "relu")
 
+    def read(self, site: str, values: Tensor, act: Act | None) -> Tensor:
+        """The values as one of several readers of a site gets them, so that its own gradient can be seen."""
+        alias = values.view_as(values)
+        self.see(site, alias, act)
+        return alias
+
 
 class Node(nn.Module):
     """`shortcut(x) + second(act(first(x)))` (paper, section 2.1), or its leaf alone."""
@@ -80,10 +87,12 @@ class Node(nn.Module):
     act: Act
     dropout: float
     maps: bool
+    stream: tuple[str, Act | None] | None
 
-    def __init__(self, view: NodeView, probe: Probe) -> None:
+    def __init__(self, view: NodeView, probe: Probe, stream: tuple[str, Act | None] | None = None) -> None:
+        """`stream`: the site that an identity layer's residual reads, and the activation before."""
         super().__init__()
-        set_plain(self, path=view.path, probe=probe, identity=view.identity)
+        set_plain(self, path=view.path, probe=probe, identity=view.identity, stream=stream)
         set_parameter(self, "bias", nn.Parameter(torch.empty(view.writes.neurons)) if view.bias else None)
         first = second = None
         residual = view.residual
@@ -113,11 +122,14 @@ class Node(nn.Module):
 
     def forward(self, x: Tensor, ready: Mapping[Leaf, Tensor] | None = None) -> Tensor:
         """[B, I, …] → [B, O, …]; `ready`: outputs of the leaves that read x, where they are known already."""
+        read = x
+        if self.stream is not None and self.training:  # always, so that gradients add up in one order
+            read = self.probe.read(self.stream[0], x, self.stream[1])
         if ready is None and self.training and self.probe.fused:
-            ready = self.together(x)
+            ready = self.together(read)
         y = self._shortcut(x, ready)
         if self.first is not None:
-            y = self._sum(y, self._residual(x, ready))
+            y = self._sum(y, self._residual(read, ready))
         if y is None:
             raise RuntimeError(f"{self.path} has neither a shortcut nor neurons")
         if self.bias is not None and self.leaf_bias is None:
@@ -164,20 +176,22 @@ class ChainNode(nn.Module):
     act: Act | None
     probe: Probe
     node: Node
+    readings: Readings
 
-    def __init__(self, view: LayerView, node: NodeView, probe: Probe) -> None:
+    def __init__(self, view: LayerView, node: NodeView, probe: Probe, readings: Readings) -> None:
         super().__init__()
-        set_children(self, node=Node(node, probe))
+        stream = (view.reads.site, readings.residual_act) if readings.residual else None
+        set_children(self, node=Node(node, probe, stream))
         act = view.layer.act if isinstance(view.layer, Conv | Dense) else None
-        set_plain(self, site=view.writes.site, act=act, probe=probe)
+        set_plain(self, site=view.writes.site, act=act, probe=probe, readings=readings)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, I, …] → [B, O, …]."""
         y = self.node(x)
         if self.act is not None:
             y = ACTIVATIONS[self.act](y)
-        if self.training and y is not x:  # an empty identity layer hands on what was seen already
-            self.probe.see(self.site, y, self.act)
+        if self.training and self.readings.end:
+            self.probe.see(self.site, y, self.readings.end_act)
         return y  # type: ignore[no-any-return]
 
 
@@ -219,12 +233,14 @@ class Network(nn.Module):
         super().__init__()
         self.arch = arch
         self.probe = Probe()
-        self.layers = nn.ModuleList(self._layer(view) for view in structure(arch))
+        views = structure(arch)
+        found = readings(views)
+        self.layers = nn.ModuleList(self._layer(view, found.get(view.index)) for view in views)
 
-    def _layer(self, view: LayerView) -> nn.Module:
-        if view.node is None:
+    def _layer(self, view: LayerView, found: Readings | None) -> nn.Module:
+        if view.node is None or found is None:
             return weightless(view.layer, view.reads.map is not None)
-        return ChainNode(view, view.node, self.probe)
+        return ChainNode(view, view.node, self.probe, found)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, *input] → [B, outputs]."""

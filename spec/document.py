@@ -17,6 +17,7 @@ from nhnas.spec.explain import Finding, explain, report
 from nhnas.spec.model import Architecture, Layer
 from nhnas.spec.policy_findings import policy_findings
 from nhnas.spec.schedule import schedule_findings, settings_at
+from nhnas.spec.search_findings import search_findings
 from nhnas.spec.shown import shown
 from nhnas.spec.train_findings import train_findings
 from nhnas.spec.upgrade import CURRENT, upgrade
@@ -139,7 +140,8 @@ def _validated(tree: Mapping) -> tuple[Spec | None, list[Finding]]:
         found += _salvaged(data, found)
     except ValueError as error:
         return None, [Finding(("format",), str(error))]
-    return spec, [*found, *policy_findings(data), *schedule_findings(data), *train_findings(data)]
+    found += [*policy_findings(data), *schedule_findings(data), *search_findings(data)]
+    return spec, [*found, *train_findings(data)]
 
 
 def _upgraded(data: dict[str, Any]) -> dict[str, Any]:

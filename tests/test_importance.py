@@ -158,7 +158,7 @@ def test_bfloat16_activations_are_summed_wider() -> None:
     assert [1.0, 1.0] == meter.result()["a.hidden"].positive.tolist()
 
 
-def test_a_stream_written_by_several_layers_adds_up() -> None:
+def test_a_site_with_several_readers_adds_up() -> None:
     """Each observation of a site adds its own Σ_samples |…|; the share counts all of them."""
     x = torch.tensor([[1.0, -2.0], [3.0, 4.0]], requires_grad=True)
     meter = ImportanceMeter()

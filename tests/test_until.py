@@ -22,9 +22,9 @@ from nhnas.figures import Figures, figures
 from nhnas.log import history
 from nhnas.report import Report
 from nhnas.settings import changed, changes_text
-from nhnas.spec.document import read_document
+from nhnas.spec.document import parse_document, read_document
 from nhnas.spec.errors import InputError, Interrupted
-from nhnas.until import Until, directed, is_met, parse_until
+from nhnas.until import Until, check_until, directed, is_met, parse_until
 from tests import tiny
 
 GROWING = tiny.DENSE.replace("add: 8", "add: 8, add_to_remove: 4.0")
@@ -235,6 +235,7 @@ def test_fresh_starts_untrained_whatever_the_file_has_reached(spec: Path) -> Non
             "no layer may grow or shrink",
         ),
         ("add: 8", "policy: auto, target: {params: 500}", "params=900", "search.target keeps params at 500"),
+        ("add: 8", "policy: auto, target: {params: 500}", "params<=20", "search.target keeps params at 500"),
     ],
 )
 def test_goals_that_can_never_be_met(old: str, new: str, goal: str, message: str, spec: Path) -> None:
@@ -358,18 +359,37 @@ def test_samples_that_come_to_be_held_out_midway_are_told(
     assert told == bool(lines), report.lines
 
 
-def test_a_net_edited_while_a_run_works_ends_it(spec: Path) -> None:
-    """The person's file stays, the result lies beside, and the last lines say that the run is over."""
+@pytest.mark.parametrize("target", ["{params: 500, macs: 100}", "{params: 500, accuracy: 0.1}"])
+def test_a_size_that_another_part_of_the_target_may_lead_to_is_no_error(target: str, spec: Path) -> None:
+    """MACs may hold the parameters far below their own limit, and an accuracy lets a network shrink."""
+    text = spec.read_text().replace("add: 8", f"policy: auto, target: {target}")
+    figures = Figures({"params": 300.0, "macs": 300.0, "neurons": 30.0}, None)
+    document = parse_document(text.replace('"mydata:points"', '"mydata:points", val: 0.25').encode(), spec)
+    check_until(parse_until(["params<=20"]), document, figures)
+
+
+def _width(spec: Path) -> None:
+    tiny.edit(spec, "width: 4", "width: 5")
+
+
+def _half_a_file(spec: Path) -> None:
+    spec.write_text("format: 1\nnet: [{name")
+
+
+@pytest.mark.parametrize("change", [_width, _half_a_file, Path.unlink])
+def test_a_net_edited_while_a_run_works_ends_it(change: Callable[[Path], None], spec: Path) -> None:
+    """What the person left stays, the result lies beside, and the last lines say that the run is over."""
 
     class Editing(tiny.Counting):
         def batch(self, *_: Any, **__: Any) -> None:
             super().batch()
             if self.batches == 3:
-                tiny.edit(spec, "width: 4", "width: 5")
+                change(spec)
 
-    report = Editing()
+    report, before = Editing(), spec.read_bytes()
     saved = run_until(spec, "params=5000", report=report)
     assert [spec.with_name("spec.v1.yaml")] == [one.path for one in saved]
+    assert not spec.exists() or before != spec.read_bytes()
     assert "the run ends here: go on with spec.v1.yaml, or with your own spec.yaml" == report.lines[-1]
 
 

@@ -64,8 +64,8 @@ class ImportanceMeter:
 
         To be called in the forward pass with the activations after the activation function and
         before dropout; they must not be changed in place afterwards. The loss is taken as a mean
-        over the batch. Without a gradient, as in evaluation, nothing happens. A site that several
-        layers write is observed by each of them and adds up.
+        over the batch. Without a gradient, as in evaluation, nothing happens. A site that has several
+        readers is observed for each of them, with its own gradient, and adds up.
         """
         if not sigma.requires_grad:
             return

@@ -56,6 +56,18 @@ def sensitivity(network: Network) -> np.ndarray[Any, Any]:
     return meter.result()["stem.width"].sensitivity
 
 
+def seen_in(network: Network) -> list[tuple[str, bool]]:
+    """What is shown in one forward pass: sites, and whether they went through a ReLU."""
+    seen: list[tuple[str, bool]] = []
+
+    def observer(site: str, _values: Tensor, relu: bool) -> None:
+        seen.append((site, relu))
+
+    network.probe.observer = observer
+    network(batch()[0])
+    return seen
+
+
 def by_scaling(network: Network) -> np.ndarray[Any, Any]:
     """A of STEM, b, an empty layer, c with a ReLU, HEAD: what each reader alone gets is scaled, [W]."""
     t, (x, y) = {name: tensor.detach() for name, tensor in network.tensors().items()}, batch()
@@ -104,12 +116,7 @@ def test_what_was_rectified_is_seen_as_such() -> None:
         (relu, identity("empty", 0), HEAD),
         (STEM, identity("empty", 0, act="relu"), identity("b", 2, act="tanh"), HEAD),
     )
-    seen: list[list[bool]] = []
-    for net in nets:
-        network, flags = built(*net), []  # type: ignore[var-annotated]
-        network.probe.observer = lambda _site, _values, flag, flags=flags: flags.append(flag)
-        network(batch()[0])
-        seen.append(flags)
+    seen = [[flag for _, flag in seen_in(built(*net))] for net in nets]
     assert [[True, False, True], [True], [True, False]] == seen
 
 
@@ -118,10 +125,7 @@ def test_two_streams_are_kept_apart() -> None:
     second = {"name": "next", "op": "dense", "width": 3}
     network = built(STEM, identity("b", 2), second, identity("c", 2), HEAD)
     network.probe.sites = frozenset({"stem.width", "next.width"})
-    seen: list[str] = []
-    network.probe.observer = lambda site, _values, _relu: seen.append(site)
-    network(batch()[0])
-    assert ["stem.width"] * 2 + ["next.width"] * 2 == seen
+    assert ["stem.width"] * 2 + ["next.width"] * 2 == [site for site, _ in seen_in(network)]
 
 
 def test_gradients_are_the_same_whether_anybody_looks() -> None:

@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from nhnas.compiler.build import build
 from nhnas.compiler.tensors_file import load_tensors
+from nhnas.spec.config import Train
+from nhnas.spec.model import Architecture
 from nhnas.trainer.averaging import WeightAverage
+from nhnas.trainer.phases import AVERAGED, Follow
 from nhnas.work import Work
 from tests import tiny
 
@@ -69,3 +73,13 @@ def test_a_training_saves_the_mean_of_its_last_batches(
     for name, value in found.items():
         mean = torch.stack([tensors[name] for tensors in seen[-last:]]).mean(0)
         torch.testing.assert_close(mean, value.double(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_share_of_the_batches_is_rounded() -> None:
+    """0.3 of six batches are two."""
+    net = [{"name": "head", "op": "dense", "width": 2}]
+    arch = Architecture.model_validate({"input": (2,), "net": net})
+    phase = Follow(build(arch), Train(average=0.3), 6, 0.0)
+    for done in range(1, 7):
+        phase.after_batch(1.0, done)
+    assert 2 == phase.state()[0][AVERAGED]

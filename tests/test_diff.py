@@ -192,3 +192,11 @@ def test_layer_that_joins_a_stream_gets_its_width_first() -> None:
         Set(path="b", key="shortcut", old=None, new="identity"),
     ]
     assert expected == leads(old, arch_of(STEM, block | {"shortcut": "identity"}, HEAD))
+
+
+def test_a_record_of_neurons_that_were_not_there_is_none() -> None:
+    """A position behind the last old neuron tells of another file: the last ones go, as a guess."""
+    old, new = arch_of(STEM, HEAD), arch_of(STEM | {"width": 2}, HEAD)
+    record = Recorded({"stem.width": (0, 4)})
+    assert [RemoveNeurons(site="stem.width", at=(2, 3))] == leads(old, new, turnover=record)
+    assert {"stem.width"} == record.guessed

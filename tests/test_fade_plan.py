@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from nhnas.compiler.fade_plan import FadePlan, fade_plan, with_nested
+from nhnas.search.neuron_edits import removals
+from nhnas.spec.edits import RemoveNeurons
 from nhnas.spec.model import Architecture
 from nhnas.spec.structure import biases, leaves, nodes, sites
 from nhnas.spec.verify import verify
@@ -194,3 +196,18 @@ def test_a_stream_fades_in_all_its_readers() -> None:
         dict.fromkeys(("stem.weight", "i1.second.weight", "i2.second.weight", "stem.bias"), (2,)) == plan.rows
     )
     assert () == plan.whole
+
+
+def test_a_residual_around_an_empty_fixed_one_may_empty() -> None:
+    """No neuron inside stays, so that none has to stay for it."""
+    arch = chain({"hidden": 3, "first": {"residual": {"hidden": 0, "fixed": True}}})
+    assert not sites(arch)["a.hidden"].keep_one
+
+
+def test_neurons_inside_a_residual_go_before_those_around_it() -> None:
+    """In whichever order the leavers are given: nothing full ever hangs in an empty residual."""
+    arch = chain({"hidden": 2, "first": {"residual": {"hidden": 3}}})
+    leavers = {"a.hidden": (0, 1), "a.first.hidden": (0, 1, 2)}
+    expected = [RemoveNeurons(site="a.first.hidden", at=(0, 1, 2)), RemoveNeurons(site="a.hidden", at=(0, 1))]
+    for given in (leavers, dict(reversed(leavers.items()))):
+        assert expected == removals(arch, given)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from nhnas.spec.config import Search
 from nhnas.trainer.flatness import Flatness, FlatnessSettings
+from nhnas.trainer.phases import fit_settings
 
 Floats = NDArray[np.float64]
 Curve = Callable[[Floats], Floats]
@@ -251,3 +253,25 @@ def misfit(a: float, x: list[float], y: list[float], free_scale: bool) -> float:
         scale = max(covariance / sum((s - mean_shape) ** 2 for s in shape), 0.0)
     offset = mean_y - scale * mean_shape
     return sum((scale * s + offset - v) ** 2 for s, v in zip(shape, y, strict=True))
+
+
+def test_min_epochs_above_max_epochs_are_the_most() -> None:
+    """A fit of at least 20 epochs does not end after the 10 that are the default of `max_epochs`."""
+    settings = fit_settings(Search(min_epochs=20), 7)
+    watcher = watch(settings, [10.0 - 0.01 * i for i in range(7 * 30)])
+    assert (7 * 20, "max_epochs") == (watcher.batches, watcher.verdict)
+
+
+def test_a_spec_chooses_the_test_of_flatness() -> None:
+    """`flat: authors` is theirs."""
+    assert ["auto", "authors"] == [fit_settings(Search(flat=m), 5).mode for m in ("auto", "authors")]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_flat_losses_of_short_epochs_stop_where_the_formulas_say(seed: int) -> None:
+    """Seven batches an epoch are tested from the first epoch on, long before 3q batches are seen."""
+    settings = FlatnessSettings(7, 1, 12)
+    values = losses(flat, 7, 12, 0.2, seed)
+    watcher = watch(settings, values)
+    first = next(n for n in range(1, len(values) + 1) if reference(settings, values[:n]) is not None)
+    assert first == watcher.batches

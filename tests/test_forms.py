@@ -212,3 +212,11 @@ def test_what_was_not_measured_is_said(
     capsys.readouterr()
     show([spec], timing=True)
     assert expected in capsys.readouterr().out
+
+
+def test_dropout_does_not_decide_whether_forms_agree() -> None:
+    """They are compared without it: else large weights behind it would tell a form from itself."""
+    network = build(MAPS)
+    with torch.no_grad():
+        network.tensors()["h.weight"].mul_(100.0)
+    assert agree(PLAIN, replace(PLAIN, fused=False), network, samples(MAPS, batch=64), Train())

@@ -128,3 +128,13 @@ def test_a_steady_change_is_what_the_average_comes_to() -> None:
     for _ in range(100):
         average = update(average, ["a"], {"a": 7}, {"a": 2})
     assert np.isclose(5.0, average["a"])
+
+
+def test_the_share_that_goes_anywhere_is_rounded() -> None:
+    """Of 1 to 10 neurons 30% go anywhere, to the nearest whole one, halves up."""
+    averages, most = {"a": 0.0, "b": -1e6}, []  # b gets none by weight
+    for number in range(1, 11):
+        search = Search(add=number, add_fraction=0.0)
+        found = [grow({"a": 5, "b": 5}, averages, search, seed).get("b", 0) for seed in range(200)]
+        most.append(max(found))
+    assert [0, 1, 1, 1, 2, 2, 2, 2, 3, 3] == most

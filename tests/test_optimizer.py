@@ -664,3 +664,18 @@ def test_lr_of_the_settings_is_the_default() -> None:
     with_default.step()
     explicit.step(LR)
     assert_same(explicit.parameters, with_default.parameters)
+
+
+def test_a_warm_up_longer_than_the_horizon_of_ages_goes_on() -> None:
+    """Small betas forget ages after 42 steps; over 80 rates still rise, for each cell by its own age."""
+    options = OptimizerSettings("adam", LR, betas=(0.3, 0.4), warmup=80.0)
+    optimizer = make_optimizer(make_parameters({"w": (3, 2)}), options)
+    reference = Reference(optimizer.parameters["w"].detach().numpy(), options)
+    for number in range(90):
+        if number == 10:
+            old = torch.from_numpy(reference.value)
+            reference.grow(0, [3], newcomers(old, 0, [3], 1).numpy())
+            optimizer = grow(optimizer, {"w": {0: [3]}}, 1)
+        walk(optimizer, number, number + 1)
+        reference.step(gradient_of(optimizer, "w").numpy(), rate(number))
+    assert_follows({"w": reference}, optimizer)

@@ -190,6 +190,41 @@ def test_the_reason_is_told() -> None:
     )
 
 
+def test_half_a_neuron_is_how_near_it_comes() -> None:
+    """Where a neuron costs a tenth of the target, what lies further than half of it away moves on."""
+    found = [plan([Point(size, 0)], PARAMS, 0.1).mode for size in (920, 949, 951, 1049, 1051, 1080)]
+    assert ["grow", "grow", "hold", "hold", "shrink", "shrink"] == found
+
+
+def test_only_growth_forgets_plateaus() -> None:
+    """After a step that shrinks the rate stays down; after one that grows it is whole again."""
+    cases: list[tuple[Mode, float]] = [("shrink", 0.7**2), ("grow", 1.0)]
+    for mode, expected in cases:
+        points = [Point(1000, 0, None, "hold", 1.0)] * 3 + [Point(1000, 0, None, mode, 1.0)]
+        assert pytest.approx(expected) == plan([*points, Point(1000, 0)], PARAMS).rate
+
+
+@pytest.mark.parametrize(
+    ("falling", "plateaus"),
+    [((1.0, 0.995), 1), ((1.0, 0.985), 0), ((0.5, 1.0, 0.6), 2), ((0.5, 1.0, 0.49), 1)],
+)
+def test_a_plateau_is_a_hundredth_short_of_the_least_loss(falling: tuple[float, ...], plateaus: int) -> None:
+    """Less than 1% below the best so far, not below the last, is none of progress."""
+    points = [Point(1000, 0, None, "hold", loss) for loss in falling]
+    assert pytest.approx(0.7**plateaus) == plan([*points, Point(1000, 0)], PARAMS).rate
+
+
+@pytest.mark.parametrize(
+    "before",
+    [[Point(700, 0, 0.85, "grow", 1.0)], [Point(1000, 0, 0.95, "hold", 1.0), Point(1300, 0, 0.85)]],
+    ids=["before it was met", "at a larger size"],
+)
+def test_failures_that_say_nothing_do_not_bound_the_way_down(before: list[Point]) -> None:
+    """A network that failed while it learned, or that was larger, lets the next one shrink by a fifth."""
+    found = plan([*before, Point(1000, 0, 0.95)], Target(accuracy=0.9))
+    assert ("shrink", 800.0) == (found.mode, found.aim)
+
+
 @LAW
 @given(wanted=st.integers(-20, 140), most=st.integers(0, 40), slope=st.sampled_from([-3, -1, 1, 3]))
 def test_the_number_whose_size_is_nearest(wanted: int, most: int, slope: int) -> None:

@@ -113,7 +113,11 @@ def _impossible(goal: Until, document: Document) -> str | None:
         return None
     if not any(site.open for site in sites(document.architecture).values()):
         return "no layer may grow or shrink"
-    target = document.search.target if document.search.policy == "auto" else None
+    search = document.search
+    target = search.target if search.policy == "auto" else None
+    by_hand = search.policy == "none" and not search.schedule
+    if by_hand and goal.sign == ">=" and not search.add and not search.add_fraction:
+        return "search.add and search.add_fraction are 0, so nothing grows"
     limit = None if target is None else {"params": target.params, "macs": target.macs}.get(goal.name)
     if target is None or limit is None:
         return None

@@ -440,6 +440,19 @@ def test_a_file_of_another_version_is_not_continued(spec: Path) -> None:
     assert [3] == [saved.version for saved in tiny.step(spec)]
 
 
+def test_the_file_of_an_interrupted_first_step_changed(spec: Path) -> None:
+    """No state is told in words, whichever of the two has none."""
+    untrained = spec.read_bytes()
+    tiny.step(spec)
+    trained = spec.read_bytes()
+    spec.write_bytes(untrained)
+    with pytest.raises(Interrupted):
+        tiny.step(spec, tiny.Counting(batch=3))
+    spec.write_bytes(trained)
+    with pytest.raises(InputError, match=r"started from an untrained file, the file now names s\w+;"):
+        tiny.step(spec)
+
+
 def test_training_that_fails_leaves_the_version_and_can_be_tried_again(spec: Path) -> None:
     """A loss that is not finite: exit code 4, nothing saved; with another rate the same command works."""
     tiny.step(spec)

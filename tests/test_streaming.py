@@ -240,14 +240,14 @@ def test_all_bad_files_are_listed_as_in_memory(pictures: Path) -> None:
 def test_what_does_not_fit_is_streamed(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing said: memory where the pixels take at most a share of it, else a process a spare core."""
     size = (TRAIN + TEST) * 3 * 5 * 6
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(memory_room, "usable_cores", lambda: 3)
     for room, workers in ((size / memory_room.SHARE, None), (size / memory_room.SHARE - 3, 2)):
         monkeypatch.setattr(memory_room, "available_memory", lambda room=room: room)
         train = loaded(pictures).train
         assert workers == getattr(train, "workers", None)
         assert isinstance(train, LazyImages) == (workers is not None)
     for cores, expected in ((1, 1), (2, 1), (12, 11), (100, 16)):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        monkeypatch.setattr(memory_room, "usable_cores", lambda cores=cores: cores)
         assert expected == memory_room.spare_workers()
 
 

@@ -236,6 +236,12 @@ def test_fresh_starts_untrained_whatever_the_file_has_reached(spec: Path) -> Non
         ),
         ("add: 8", "policy: auto, target: {params: 500}", "params=900", "search.target keeps params at 500"),
         ("add: 8", "policy: auto, target: {params: 500}", "params<=20", "search.target keeps params at 500"),
+        (
+            "add: 8",
+            "add: 0, add_fraction: 0.0",
+            "params=900",
+            "search.add and search.add_fraction are 0, so nothing grows",
+        ),
     ],
 )
 def test_goals_that_can_never_be_met(old: str, new: str, goal: str, message: str, spec: Path) -> None:

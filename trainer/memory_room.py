@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from nhnas.trainer.cores import usable_cores
+
 SHARE = 0.4
 """Of the memory that is available: a set is in memory twice for a moment when a part of it is held out."""
 
@@ -28,7 +30,7 @@ def fits_device(size: int, device: torch.device) -> bool:
 
 def spare_workers() -> int:
     """As many processes as there are cores beside the one that trains; at least 1, at most MOST_WORKERS."""
-    return max(1, min(len(os.sched_getaffinity(0)) - 1, MOST_WORKERS))
+    return max(1, min(usable_cores() - 1, MOST_WORKERS))
 
 
 def available_memory() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from nhnas.spec.config import Train
+from nhnas.trainer.cores import usable_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def choose_numerics(train: Train) -> Numerics:
         return Numerics("cpu", "float32", 1, True, compiled=train.compile)
     device: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
     precision: Literal["float32", "bfloat16"] = "bfloat16" if train.precision == "bfloat16" else "float32"
-    threads = train.threads or len(os.sched_getaffinity(0))
+    threads = train.threads or usable_threads()
     return Numerics(device, precision, threads, False, compiled=train.compile)
 
 

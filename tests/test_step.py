@@ -345,12 +345,10 @@ def test_a_run_ends_where_the_net_was_edited(spec: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_any_more_stays(spec: Path) -> None:
-    """Broken or gone at the end of a step: the version lies beside it."""
-    broken = AtBatch(2, lambda: spec.write_text("net: ["))
-    with pytest.raises(InputError):
-        tiny.step(spec, broken)
+    """Broken or gone at the end of a step: the version lies beside it, and the step is no error."""
+    (saved,) = tiny.step(spec, AtBatch(2, lambda: spec.write_text("net: [")))
     assert "net: [" == spec.read_text()
-    assert 1 == read_document(spec.with_name("spec.v1.yaml")).version
+    assert (spec.with_name("spec.v1.yaml"), 1) == (saved.path, read_document(saved.path).version)
 
 
 def test_settings_edited_meanwhile_stay_and_the_version_goes_into_the_file(spec: Path) -> None:
@@ -505,7 +503,7 @@ def test_a_network_that_the_last_batch_spoils_is_not_saved(optimizer: str, tmp_p
         ("add: 8", "add: 8, random_remove: 1.0"),
         ("add: 8", "add: 8, cost: params"),
         ("add: 8", "add: 8, cost: macs, add_to_remove: 0.5"),
-        ("add: 8", "add: 8, promote: authors, flat: authors, min_epochs: 3"),
+        ("add: 8", "add: 8, promote: authors, flat: authors, min_epochs: 2"),
         ("width: 4", "width: 4\n    fixed: true"),
         ("hidden: 3", "hidden: 3\n      fixed: true"),
         ("hidden: 3", "hidden: 3\n      act: tanh\n      dropout: 0.3"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -181,7 +182,8 @@ def test_results_that_are_kept_are_printed_as_a_table() -> None:
         command = [sys.executable, str(CAMPAIGN), experiment, "--out", str(results), "--table"]
         lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
         kept = {file.parent.parent.name for file in (results / experiment).glob("*/seed*/done.json")}
-        assert kept == {_cell(line, 1) for line in lines[2:]}
+        rows = takewhile(bool, lines[2:])  # a comparison of two ways may follow
+        assert kept == {_cell(line, 1) for line in rows}
     for file in results.glob("*/*/seed*/done.json"):
         figures = json.loads(file.read_text())
         last = [figures["epochs"], figures["test"]["accuracy"]]

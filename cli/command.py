@@ -185,10 +185,6 @@ def _until_goal(
     return saved
 
 
-def _start(state: str | None) -> str:
-    return "an untrained file" if state is None else f"state {state}"
-
-
 def _version_before(slot: Slot | None, document: Document, context: Context) -> int:
     """The version that there is, seen from the command's goal."""
     if slot is not None and _is_midway(slot, document):
@@ -228,11 +224,11 @@ def _checked(slot: Slot | None, request: Request, context: Context) -> Slot | No
         )
     document = read_document(context.spec)
     if document.state != slot.data["file_state"] and not _is_committed(slot, document):
-        start = _start(slot.data["file_state"])
+        state = slot.data["file_state"]
+        start = "an untrained file" if state is None else f"state {state}"
         raise InputError(
-            f"{context.spec}: the interrupted command started from {start}, the file "
-            f"now names {document.state or 'no state'}; put it back, or drop the interrupted command with "
-            "--discard"
+            f"{context.spec}: the interrupted command started from {start}, the file now names "
+            f"{document.state or 'no state'}; put it back, or drop the interrupted command with --discard"
         )
     return slot
 

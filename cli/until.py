@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from nhnas.figures import SIZES, Figures
+from nhnas.spec.config import Target
 from nhnas.spec.document import Document
 from nhnas.spec.errors import InputError
 from nhnas.spec.shown import shown
@@ -114,16 +115,20 @@ def _impossible(goal: Until, document: Document) -> str | None:
     if not any(site.open for site in sites(document.architecture).values()):
         return "no layer may grow or shrink"
     search = document.search
-    target = search.target if search.policy == "auto" else None
-    by_hand = search.policy == "none" and not search.schedule
-    if by_hand and goal.sign == ">=" and not search.add and not search.add_fraction:
+    if search.policy == "auto" and search.target is not None:
+        return _off_target(goal, search.target)
+    grows = search.add or search.add_fraction or search.drop_shortcut  # what was dropped may come back
+    if goal.sign == ">=" and not grows and not search.schedule:
         return "search.add and search.add_fraction are 0, so nothing grows"
-    limit = None if target is None else {"params": target.params, "macs": target.macs}.get(goal.name)
-    if target is None or limit is None:
+    return None
+
+
+def _off_target(goal: Until, target: Target) -> str | None:
+    """Why `policy: auto` never comes to a size; below its limit it may where another limit holds it lower."""
+    limits = {"params": target.params, "macs": target.macs, "accuracy": target.accuracy}
+    limit = limits.pop(goal.name, None)
+    if limit is None:
         return None
     too_large = goal.sign == ">=" and goal.value > _OFF_TARGET * limit
-    alone = [target.params, target.macs, target.accuracy].count(
-        None
-    ) == 2  # else another one may hold it lower
-    too_small = goal.sign == "<=" and alone and goal.value * _OFF_TARGET < limit
+    too_small = goal.sign == "<=" and goal.value * _OFF_TARGET < limit and not any(limits.values())
     return f"search.target keeps {goal.name} at {limit}" if too_large or too_small else None

@@ -14,14 +14,13 @@ def neuron_costs(arch: Architecture, unit: Literal["params", "macs"]) -> dict[st
     """Cost per neuron of every site; 0 where it holds none.
 
     Its row and its columns in every leaf that writes or reads the site, and with `params` its entries
-    of norms and bias. A leaf that does both, as inside a stream, counts the crossing once.
+    of norms and bias. No leaf does both: what an identity layer hands on passes no leaf.
     """
     costs: Counter[str] = Counter()
     for leaf in leaves(arch):
-        cell, per = _cell_cost(leaf, unit), leaf.reads.columns
-        crossing = per if leaf.writes.site == leaf.reads.site else 0
-        costs[leaf.writes.site] += (leaf.reads.features - crossing) * cell
-        costs[leaf.reads.site] += leaf.writes.neurons * per * cell
+        cell = _cell_cost(leaf, unit)
+        costs[leaf.writes.site] += leaf.reads.features * cell
+        costs[leaf.reads.site] += leaf.writes.neurons * leaf.reads.columns * cell
     if unit == "params":
         costs.update(leaf.writes.site for leaf in leaves(arch) for _ in range(2) if leaf.norm == "batch")
         costs.update(node.writes.site for node in biases(arch))

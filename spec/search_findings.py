@@ -18,7 +18,7 @@ def search_findings(data: dict[str, Any]) -> list[Finding]:
         return []
     found = list(_contradiction({}, search, ("search",)))
     schedule = search.get("schedule")
-    for index, entry in enumerate(schedule if isinstance(schedule, list | tuple) else ()):
+    for index, entry in enumerate(schedule if isinstance(schedule, list) else ()):
         if isinstance(entry, dict):
             found += _contradiction(search, entry, ("search", "schedule", index))
     return found

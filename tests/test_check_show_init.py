@@ -15,7 +15,7 @@ from nhnas.show import show
 from nhnas.spec.document import parse_document, read_document
 from nhnas.spec.errors import InputError
 from nhnas.spec.measure import measure
-from nhnas.spec.model import Conv, Dense
+from nhnas.spec.model import Architecture, Conv, Dense
 from nhnas.spec.structure import sites
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -198,3 +198,14 @@ def test_reading_commands_never_import_torch() -> None:
     """They answer at once."""
     code = "import sys, nhnas.check, nhnas.show, nhnas.init; sys.exit('torch' in sys.modules)"
     assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
+
+
+@pytest.mark.parametrize(("hidden", "shortcut", "expected"), [(9, True, 2), (10, True, 3), (9, False, 3)])
+def test_small_residuals_count_as_absent_in_depth10(hidden: int, shortcut: bool, expected: int) -> None:
+    """With fewer than 10 neurons, unless the layer has no other way through; `depth` counts them all."""
+    net = [
+        {"name": "a", "op": "dense", "width": 2, "shortcut": shortcut, "residual": {"hidden": hidden}},
+        {"name": "head", "op": "dense", "width": 2},
+    ]
+    totals = measure(Architecture.model_validate({"input": [2], "net": net}))
+    assert (3, expected) == (totals.depth, totals.depth10)

@@ -289,3 +289,13 @@ def test_a_new_document_says_what_it_was_made_of() -> None:
     assert ("yes", arch) == (document.name, document.architecture)
     assert settings == (document.data, document.train, document.search)
     assert document.text.startswith(f"# {FIRST_LINE}\n# one\n#\n# two\nformat: 1\n".encode())
+
+
+@pytest.mark.parametrize(("first", "second", "at"), [(3, 3, 1), (0, 3, 0)])
+def test_an_entry_of_a_schedule_that_never_holds_is_refused(first: int, second: int, at: int) -> None:
+    """Each must last longer than the one before it, the first longer than nothing."""
+    schedule = f"search: {{schedule: [{{until: {first}, add: 1}}, {{until: {second}, add: 2}}]}}"
+    head = "format: 1\nname: x\ninput: [2]\nnet: [{name: d, op: dense, width: 2}]\n"
+    message = f"search.schedule\\[{at}\\].until: expected a whole number of epochs, more than {first * at}$"
+    with pytest.raises(InputError, match=message):
+        parse_document(f"{head}{schedule}\n".encode())

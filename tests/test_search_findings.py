@@ -36,13 +36,17 @@ def test_a_fit_that_would_end_before_it_may(search: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "search",
+    ("search", "expected"),
     [
-        "{min_epochs: 3, max_epochs: 3}",
-        "{min_epochs: 20, max_epochs: 20, schedule: [{until: 5, min_epochs: 1, max_epochs: 1}]}",
-        "{threshold_min: 1.3}",
+        ("{min_epochs: 3, max_epochs: 3}", {"min_epochs": 3, "max_epochs": 3}),
+        (
+            "{min_epochs: 20, max_epochs: 20, schedule: [{until: 5, min_epochs: 1, max_epochs: 1}]}",
+            {"min_epochs": 20, "max_epochs": 20},
+        ),
+        ("{threshold_min: 1.3}", {"threshold_min": 1.3, "threshold_max": 0.5}),
     ],
 )
-def test_what_may_be(search: str) -> None:
+def test_what_may_be(search: str, expected: dict[str, float]) -> None:
     """As many at most as at least; and `threshold_min` above `threshold_max`: all up to it leave."""
-    parse_document(f"{HEAD}search: {search}\n".encode())
+    found = parse_document(f"{HEAD}search: {search}\n".encode()).search.model_dump(include=set(expected))
+    assert expected == found

@@ -535,3 +535,11 @@ def test_images_stopped_at_any_batch(tmp_path: Path, monkeypatch: pytest.MonkeyP
     spec = tiny.make(tmp_path / "start", CONV)
     check_every_batch(tiny.step, spec)
     assert [("remove", "drop_shortcut", "block")] == of_shortcuts(tiny.step(spec)[0].edits)
+
+
+def test_a_quiet_shortcut_stays_where_its_neurons_leave(tmp_path: Path) -> None:
+    """What counts is the network that is left: without neurons its shortcut is all that is heard."""
+    spec = shrinking(quiet_spec(tmp_path / "work"))
+    (saved,) = tiny.step(spec)
+    assert [] == of_shortcuts(saved.edits)
+    assert {"remove_neurons"} <= {edit["kind"] for edit in saved.edits}

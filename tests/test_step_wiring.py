@@ -1,4 +1,4 @@
-"""A step does as the spec says: rates while fading, promotion, costs, shares, shortcuts, depth."""
+"""A step does as the spec says: rates while fading, the rule of promotion, costs, shares of positives."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ import pytest
 from nhnas.search.choose import choose
 from nhnas.search.cost import neuron_costs
 from nhnas.spec.apply import apply
-from nhnas.spec.document import parse_document, read_document
+from nhnas.spec.document import read_document
 from nhnas.spec.edits import edit_from_dict
-from nhnas.spec.errors import InputError
-from nhnas.spec.measure import measure
-from nhnas.spec.model import Architecture
 from nhnas.trainer.importance import importance
 from tests import tiny
-from tests.test_shortcuts import of_shortcuts, quiet_spec, shrinking
 from tests.test_step import snapshot_of
 
 
@@ -78,35 +74,3 @@ def test_how_often_neurons_are_on_counts_in_a_step(tmp_path: Path, monkeypatch: 
     tiny.step(tiny.make(tmp_path / "work", tiny.DENSE.replace("width: 4", "width: 4\n    act: relu")))
     assert 2 == len(shares)
     assert all(0.0 < share <= 1.0 for share in shares)
-
-
-# test_shortcuts.py
-def test_a_quiet_shortcut_stays_where_its_neurons_leave(tmp_path: Path) -> None:
-    """What counts is the network that is left: without neurons its shortcut is all that is heard."""
-    spec = shrinking(quiet_spec(tmp_path / "work"))
-    (saved,) = tiny.step(spec)
-    assert [] == of_shortcuts(saved.edits)
-    assert {"remove_neurons"} <= {edit["kind"] for edit in saved.edits}
-
-
-# test_document.py
-@pytest.mark.parametrize(("first", "second", "at"), [(3, 3, 1), (0, 3, 0)])
-def test_an_entry_of_a_schedule_that_never_holds_is_refused(first: int, second: int, at: int) -> None:
-    """Each must last longer than the one before it, the first longer than nothing."""
-    schedule = f"search: {{schedule: [{{until: {first}, add: 1}}, {{until: {second}, add: 2}}]}}"
-    head = "format: 1\nname: x\ninput: [2]\nnet: [{name: d, op: dense, width: 2}]\n"
-    message = f"search.schedule\\[{at}\\].until: expected a whole number of epochs, more than {first * at}$"
-    with pytest.raises(InputError, match=message):
-        parse_document(f"{head}{schedule}\n".encode())
-
-
-# test_check_show_init.py
-@pytest.mark.parametrize(("hidden", "shortcut", "expected"), [(9, True, 2), (10, True, 3), (9, False, 3)])
-def test_small_residuals_count_as_absent_in_depth10(hidden: int, shortcut: bool, expected: int) -> None:
-    """With fewer than 10 neurons, unless the layer has no other way through; `depth` counts them all."""
-    net = [
-        {"name": "a", "op": "dense", "width": 2, "shortcut": shortcut, "residual": {"hidden": hidden}},
-        {"name": "head", "op": "dense", "width": 2},
-    ]
-    totals = measure(Architecture.model_validate({"input": [2], "net": net}))
-    assert (3, expected) == (totals.depth, totals.depth10)

@@ -24,7 +24,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from nhnas.spec.config import Data
 from nhnas.spec.errors import InputError, StorageError
-from nhnas.trainer import memory_room, worker_processes
+from nhnas.trainer import control_groups, memory_room, worker_processes
 from nhnas.trainer.augment import AUGMENTATIONS
 from nhnas.trainer.batches import Batch, batches, ordered_batches
 from nhnas.trainer.dataset import Dataset, Samples, Split
@@ -266,8 +266,8 @@ def test_memory_that_is_available_is_the_least_limit(tmp_path: Path, monkeypatch
         },
     }  # fmt: skip
     monkeypatch.setattr(memory_room, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory_room, "PROCESS", tmp_path / "cgroup")
-    monkeypatch.setattr(memory_room, "CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(control_groups, "PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(control_groups, "CGROUPS", tmp_path / "groups")
     assert 8000 * 1024 == memory_room.available_memory()
     for place, expected in (("memory/outer", 6000000), ("memory/outer/inner", 6000000), ("unified", 6000000),
                             ("unified/job", 3000500)):  # fmt: skip

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""`<microseconds> <of so many>` or `max …` (Linux, cgroup v2): what a container gets."""
+from nhnas.trainer.control_groups import groups, lines_of
 
 
 def usable_cores() -> int:
-    """The affinity mask, or the control group's quota, rounded up, where that is less."""
-    cores, quota = len(os.sched_getaffinity(0)), _quota()
-    return cores if quota is None else max(1, min(cores, quota))
+    """The affinity mask, or the least quota of a control group, rounded up, where that is less."""
+    return max(1, min([len(os.sched_getaffinity(0)), *_quotas()]))
 
 
 def usable_threads() -> int:
@@ -22,9 +21,17 @@ def usable_threads() -> int:
     return min(usable_cores(), most) if most else usable_cores()
 
 
-def _quota() -> int | None:
-    try:
-        allowed, period = QUOTA.read_text().split()[:2]
-        return -(-int(allowed) // int(period))
-    except (OSError, ValueError, ZeroDivisionError):
-        return None  # no control group of version 2, or `max`
+def _quotas() -> Iterator[int]:
+    """Of every control group that has one: so many microseconds in a period of so many."""
+    for folder, is_unified in groups("cpu"):
+        words = _words(folder / "cpu.max") if is_unified else _legacy(folder)
+        if len(words) == 2 and all(map(str.isdecimal, words)) and int(words[1]):  # else `max`, or -1
+            yield -(-int(words[0]) // int(words[1]))
+
+
+def _legacy(folder: Path) -> list[str]:
+    return _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
+
+
+def _words(path: Path) -> list[str]:
+    return " ".join(lines_of(path)).split()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from nhnas.trainer.control_groups import groups, lines_of
 from nhnas.trainer.cores import usable_cores
 
 SHARE = 0.4
@@ -15,7 +16,10 @@ SHARE = 0.4
 
 MOST_WORKERS = 16
 
-MEMINFO, PROCESS, CGROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+MEMINFO = Path("/proc/meminfo")
+UNIFIED = ("memory.max", "memory.current", "inactive_file")
+LEGACY = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+"""Limit and usage of a control group, and the cache in `memory.stat`: in version 2, and in version 1."""
 
 
 def fits_host(size: int) -> bool:
@@ -39,7 +43,7 @@ def available_memory() -> int:
 
 
 def _machine() -> int:
-    for line in _lines(MEMINFO):
+    for line in lines_of(MEMINFO):
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -47,37 +51,18 @@ def _machine() -> int:
 
 def _cgroups() -> Iterator[int]:
     """What the limits leave, innermost first; the cache of files is given back when it is needed."""
-    for line in _lines(PROCESS):
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            yield from _left(CGROUPS, path, "memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            yield from _left(CGROUPS / "memory", path, *names)
-
-
-def _left(top: Path, path: str, limit: str, usage: str, cache: str) -> Iterator[int]:
-    inner = top / path.strip("/")
-    for folder in (inner, *inner.parents):
+    for folder, is_unified in groups("memory"):
+        limit, usage, cache = UNIFIED if is_unified else LEGACY
         most, used = (_number(folder / name) for name in (limit, usage))
         if most is not None and used is not None:
             yield max(0, most - used + _cached(folder / "memory.stat", cache))
-        if folder == top:
-            break
 
 
 def _cached(path: Path, name: str) -> int:
-    return next((int(words[1]) for words in map(str.split, _lines(path)) if words[:1] == [name]), 0)
+    return next((int(words[1]) for words in map(str.split, lines_of(path)) if words[:1] == [name]), 0)
 
 
 def _number(path: Path) -> int | None:
     """None where there is no limit, or no such file."""
-    (text, *_) = [*_lines(path), ""]
+    (text, *_) = [*lines_of(path), ""]
     return int(text) if text.isdecimal() else None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []

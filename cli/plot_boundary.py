@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
 POINTS = 300
 """Grid points an axis."""
-LIGHT = ("#f4c7ab", "#b5cde8", "#c3e0bd", "#dccbe8", "#f1e3a6", "#d6d6d6")
-DARK = ("#b3471b", "#1f4e8c", "#3c7a33", "#6d4494", "#8f7a10", "#4d4d4d")
+LIGHT = ("#f9dcc8", "#8fb3dd", "#d9efd4", "#b08fc9", "#f6efc6", "#9c9c9c")
+"""Light and less light by turns, so that neighbours differ in black and white, too."""
+DARK = ("#a33a10", "#123a6e", "#2f6627", "#4a2470", "#6e5f06", "#2b2b2b")
 MARKERS = "o^sDvP"
 """Of the first, second, … class; they come round again."""
+NAMED = 12
+"""Classes that a legend has room for."""
 
 
 def boundary_figure(spec: Path, fresh: bool = False, allow_import: bool = False) -> Figure:
@@ -50,7 +54,14 @@ def boundary_figure(spec: Path, fresh: bool = False, allow_import: bool = False)
     axes = figure.subplots()
     if dataset.is_classification:
         areas = outputs.argmax(1).numpy().reshape(POINTS, POINTS)
-        _classes(axes, xs, ys, areas, points, dataset.train.targets.numpy())
+        targets = dataset.train.targets.numpy()
+        count = int(max(areas.max(), targets.max())) + 1
+        _areas(axes, xs, ys, areas, count)
+        _samples(axes, points, targets, dataset.classes or range(count))
+        if count <= NAMED:
+            axes.legend(
+                loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, markerscale=2.0, frameon=False
+            )
     else:
         surface = axes.contourf(
             xs, ys, outputs[:, 0].numpy().reshape(POINTS, POINTS), levels=24, cmap="viridis"
@@ -61,12 +72,26 @@ def boundary_figure(spec: Path, fresh: bool = False, allow_import: bool = False)
     return figure
 
 
-def _classes(axes: Any, xs: Any, ys: Any, areas: Any, points: Any, targets: Any) -> None:
-    """The class of each point of the grid, `areas` [y, x], as a light colour; samples in dark ones."""
-    count = int(max(areas.max(), targets.max())) + 1
+def _areas(axes: Any, xs: Any, ys: Any, areas: Any, count: int) -> None:
+    """The class of each point of the grid, `areas` [y, x], as a light colour, and lines between them."""
     light = [LIGHT[n % len(LIGHT)] for n in range(count)]
     axes.contourf(xs, ys, areas, levels=np.arange(count + 1) - 0.5, colors=light)
-    for value in range(count):
+    for value in np.unique(areas)[1:]:
+        axes.contour(xs, ys, areas >= value, levels=[0.5], colors="#000000", linewidths=0.6)
+
+
+def _samples(axes: Any, points: Any, targets: Any, names: Sequence[object]) -> None:
+    """Each class has a marker of its own, filled or hollow by turns."""
+    for value, name in enumerate(names):
         chosen = points[targets == value]
-        colour, marker = DARK[value % len(DARK)], MARKERS[value % len(MARKERS)]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=6, c=colour, marker=marker, linewidths=0)
+        colour = DARK[value % len(DARK)]
+        axes.scatter(
+            chosen[:, 0],
+            chosen[:, 1],
+            s=9,
+            marker=MARKERS[value % len(MARKERS)],
+            facecolors="#ffffff" if value % 2 else colour,
+            edgecolors=colour,
+            linewidths=0.6,
+            label=shown(str(name)),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from nhnas.plot import plot
-from nhnas.plot_boundary import DARK
+from nhnas.plot_boundary import DARK, LIGHT, MARKERS, boundary_figure
 from nhnas.spec.errors import InputError
 from tests import tiny
 
@@ -62,3 +63,15 @@ def test_other_inputs_have_no_plane(tmp_path: Path) -> None:
     spec = tiny.make(tmp_path / "work", tiny.CONV)
     with pytest.raises(InputError, match="a boundary needs two inputs, not 2×5×5"):
         boundary(spec)
+
+
+def test_classes_are_named_and_differ_without_colour(tmp_path: Path) -> None:
+    """A legend of the classes; areas of neighbouring classes differ in lightness, and their samples in shape."""
+    text = tiny.DENSE.replace("width: 2, note", "width: 3, note")
+    figure = boundary_figure(tiny.make(tmp_path / "work", text, 3))
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert ["0", "1", "2"] == [entry.get_text() for entry in legend.get_texts()]
+    greys = [float(np.dot((0.299, 0.587, 0.114), matplotlib.colors.to_rgb(colour))) for colour in LIGHT]
+    assert [] == [pair for pair in itertools.pairwise([*greys, greys[0]]) if abs(pair[0] - pair[1]) < 0.15]
+    assert len(set(MARKERS)) == len(MARKERS) == len(LIGHT) == len(DARK)

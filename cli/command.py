@@ -27,6 +27,7 @@ from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError, TrainingError
 from nhnas.trainer.engine import warmup_batches
 from nhnas.trainer.phases import Follow
+from nhnas.unfinished import renamed
 from nhnas.until import Until, parse_until
 from nhnas.work import PROBE_SAMPLES, Context, Work
 
@@ -151,6 +152,9 @@ def _until_goal(
     version = _version_before(slot, document, context)
     goal = _goal(request, version, document) if slot is None else slot.goal
     started = slot if slot is not None and _is_midway(slot, document) else None
+    if slot is None:
+        for line in renamed(document, context.spec):
+            context.report.say(line)
     saved: list[Saved] = []
     is_done = started is None and is_over(goal, version, document, context.report)
     while not is_done:

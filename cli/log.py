@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
@@ -20,12 +20,17 @@ COUNTS = ("neurons", "parameters", "macs", "depth", "epochs")
 _SIGNS = {"add_neurons": "+", "remove_neurons": "-"}
 
 
+UNKNOWN = ("test", "edits", "max_change", "hand_change", "changed", "val", "policy", "settings")
+"""Beside the counts, what nobody knows of a damaged version."""
+
+
 def history(spec: Path, branches: bool = False) -> list[dict[str, Any]]:
     """One record a version that led to the file, oldest first; with `branches` all of the same descent.
 
-    version, state, parent, totals, test, edits, max_change (DESIGN §8); `current`: the file names it;
-    `refs`: names of the git refs whose committed file does; `dropped`: `nhnas gc` dropped its weights;
-    `damaged`: why a version of another branch cannot be read, and what is not known of it is None.
+    version, state, parent, totals, test, edits, max_change (DESIGN §8); `hand_change`: likewise of edits that
+    a person made before the step; `current`: the file names it; `refs`: names of the git refs whose committed
+    file does; `dropped`: `nhnas gc` dropped its weights; `damaged`: why a version of another branch cannot be
+    read, and what is not known of it is None.
     Raises InputError where a version that led to the file is damaged, or the file's own is not there.
     """
     document = read_document(spec)
@@ -80,6 +85,7 @@ def _record(info: Info) -> dict[str, Any]:
         "test": known["test"],
         "edits": info.edits,
         "max_change": known["max_change"],
+        "hand_change": hand_change(known.get("changes", ())),
         "changed": known["changed"],
         "val": known.get("val"),
         "policy": known.get("facts", {}).get("policy"),
@@ -87,9 +93,15 @@ def _record(info: Info) -> dict[str, Any]:
     }
 
 
+def hand_change(changes: Iterable[Mapping[str, Any]]) -> float | None:
+    """By how much a person's edits moved the outputs at most when the weights were carried over; None
+    where there were none, or nothing to compare."""
+    return max((change["max_change"] for change in changes if change["stage"] == "hand"), default=None)
+
+
 def _damaged(snapshot: str, reason: str, family: Family, refs: Mapping[str, list[str]]) -> dict[str, Any]:
     head = family.heads.get(snapshot)
-    unknown = dict.fromkeys((*COUNTS, "test", "edits", "max_change", "changed", "val", "policy", "settings"))
+    unknown = dict.fromkeys((*COUNTS, *UNKNOWN))
     return {
         "version": head and head.version,
         "state": snapshot,

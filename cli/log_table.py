@@ -65,8 +65,9 @@ def _last(record: Mapping[str, Any], name: str, room: int | None) -> str:
 
 def decisions(record: Mapping[str, Any]) -> list[str]:
     """What led to a version beside its edits: the policy's decision, and settings that a person changed."""
-    policy, changes = record.get("policy"), record.get("settings")
-    told = [policy_text(policy)] if policy else []
+    policy, changes, by_hand = (record.get(key) for key in ("policy", "settings", "hand_change"))
+    told = [] if by_hand in (None, record["max_change"]) else [f"by hand: largest |Δoutput| {by_hand:.1e}"]
+    told += [policy_text(policy)] if policy else []
     return told + ([f"settings: {changes_text(changes)}"] if changes else [])
 
 

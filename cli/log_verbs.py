@@ -21,6 +21,8 @@ def log(
     """The versions of this file and of its branches, oldest first."""
     from nhnas.log import history, pending
     from nhnas.log_table import decisions, table
+    from nhnas.spec.document import read_document
+    from nhnas.unfinished import unfinished
 
     records = history(spec, not lineage)
     if as_json:
@@ -35,3 +37,5 @@ def log(
                 print(f"version {record['version']}: {line}")
     if edits := pending(spec):
         print(f"{spec.name} was edited since, not saved yet: {edits} (nhnas plan {spec})")
+    for line in unfinished(read_document(spec), spec):
+        print(line)

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nhnas.compiler.files import one_line, storing, sweep
@@ -47,11 +47,25 @@ def hold(store: Path, spec_name: str, wait: bool = False, command: str = "nhnas"
             _sign(descriptor, command)
         for folder in (store, snapshots_folder(store), slot_folder(store, spec_name)):
             sweep(folder)
-        yield
+        try:
+            yield
+        finally:
+            if descriptor in _held:
+                _unsign(descriptor)
     finally:
         if descriptor in _held:  # not in a forked child
             _held.discard(descriptor)
             os.close(descriptor)
+
+
+def signer(store: Path, spec_name: str) -> str | None:
+    """Who signed the lock of a spec last, None where they surely run no more; takes no lock."""
+    try:
+        lines = lock_file(store, spec_name).read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    is_signed = len(lines) == 3 and lines[0].isdecimal()
+    return _named(lines) if is_signed and not _is_gone(int(lines[0]), lines[1]) else None
 
 
 def _acquire(descriptor: int, spec_name: str, wait: bool) -> None:
@@ -68,6 +82,12 @@ def _sign(descriptor: int, command: str) -> None:
     os.pwrite(descriptor, f"{os.getpid()}\n{socket.gethostname()}\n{one_line(command)}\n".encode(), 0)
 
 
+def _unsign(descriptor: int) -> None:
+    """The process may live on, as a notebook's does."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+
+
 def _holder(descriptor: int) -> str:
     """Who signed; what names nobody, or one who is gone, is read again: the holder is about to sign."""
     end = time.monotonic() + _SIGNING
@@ -79,6 +99,10 @@ def _holder(descriptor: int) -> str:
         time.sleep(0.005)
     if not is_signed:
         return "another process"
+    return _named(lines)
+
+
+def _named(lines: list[str]) -> str:
     return f"process {lines[0]} ({one_line(lines[2])}) on {one_line(lines[1])}"
 
 

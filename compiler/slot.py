@@ -24,23 +24,13 @@ from torch import Tensor
 
 from nhnas.compiler.canonical import canonical_json, parse_canonical
 from nhnas.compiler.files import make_folder, one_line, read_file, storing, write_file
+from nhnas.compiler.generations import DIGEST, Generation, generation_path, generations
 from nhnas.compiler.place import create_store, slot_folder
 from nhnas.compiler.tensors_file import decode_tensors, encode_tensors
 from nhnas.spec.errors import InputError
 
 ADVICE = "--discard drops the interrupted command, and the spec's version is where the next one starts"
 _TENSORS = re.compile(r"[a-z0-9_]+\.safetensors")
-_FILE = re.compile(r"([1-9][0-9]{0,17})(\.midway)?\.slot")
-_DIGEST = 64
-"""Hex digits of a SHA-256."""
-
-
-@dataclass(frozen=True, order=True)
-class Generation:
-    """A committed write; `midway` through an epoch, or between two."""
-
-    number: int
-    midway: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,14 +60,14 @@ def write_slot(
         raise ValueError(f"{wrong[0]!r} is no file name of the form x.safetensors")
     files = {name: encode_tensors(content, name) for name, content in sorted(tensors.items())}
     folder = slot_folder(store, spec_name)
-    old = _generations(folder)
+    old = generations(folder)
     new = Generation(old[-1].number + 1 if old else 1, midway)
     sizes = [[name, len(content)] for name, content in files.items()]
     head = canonical_json({"generation": new.number, "goal": goal, "data": data, "files": sizes})
     rest = b"".join([head, b"\n", *files.values()])
     create_store(store)
     make_folder(folder)
-    write_file(_path(folder, new), sha256(rest).hexdigest().encode() + b"\n" + rest)
+    write_file(generation_path(folder, new), sha256(rest).hexdigest().encode() + b"\n" + rest)
     kept = _last(old, midway=False) if midway else None
     _remove(folder, [generation for generation in old if generation != kept])
 
@@ -89,11 +79,10 @@ def read_slot(store: Path, spec_name: str, between_epochs: bool = False) -> Slot
     the damaged file (a write cut off by a kill leaves none), and StorageError.
     """
     folder = slot_folder(store, spec_name)
-    generations = _generations(folder)
-    last = _last(generations, midway=not between_epochs)
+    last = _last(generations(folder), midway=not between_epochs)
     if last is None:
         return None
-    path = _path(folder, last)
+    path = generation_path(folder, last)
     head, blobs = _opened(read_file(path), path)
     if head["generation"] != last.number:
         raise InputError(f"{one_line(path)}: is not the slot that its name says; {ADVICE}")
@@ -106,8 +95,8 @@ def read_slot(store: Path, spec_name: str, between_epochs: bool = False) -> Slot
 
 def _opened(content: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
     """The JSON line and what follows it, verified against the first line."""
-    digest, rest = content[:_DIGEST], content[_DIGEST + 1 :]
-    if content[_DIGEST : _DIGEST + 1] != b"\n" or sha256(rest).hexdigest().encode() != digest:
+    digest, rest = content[:DIGEST], content[DIGEST + 1 :]
+    if content[DIGEST : DIGEST + 1] != b"\n" or sha256(rest).hexdigest().encode() != digest:
         raise InputError(f"{one_line(path)}: is damaged; {ADVICE}")
     line, _, blobs = rest.partition(b"\n")
     head = parse_canonical(line, path)
@@ -122,27 +111,15 @@ def clear_slot(store: Path, spec_name: str) -> None:
     Raises StorageError.
     """
     folder = slot_folder(store, spec_name)
-    _remove(folder, _generations(folder))
+    _remove(folder, generations(folder))
 
 
-def _remove(folder: Path, generations: list[Generation]) -> None:
-    for generation in generations:
-        with storing(_path(folder, generation)):
-            os.unlink(_path(folder, generation))
+def _remove(folder: Path, those: list[Generation]) -> None:
+    for generation in those:
+        with storing(generation_path(folder, generation)):
+            os.unlink(generation_path(folder, generation))
 
 
-def _path(folder: Path, generation: Generation) -> Path:
-    return folder / f"{generation.number}{'.midway' if generation.midway else ''}.slot"
-
-
-def _last(generations: list[Generation], midway: bool) -> Generation | None:
+def _last(found: list[Generation], midway: bool) -> Generation | None:
     """The newest one; without `midway` the newest from between two epochs."""
-    return next((g for g in reversed(generations) if midway or not g.midway), None)
-
-
-def _generations(folder: Path) -> list[Generation]:
-    """Committed generations, oldest first."""
-    with storing(folder):
-        names = os.listdir(folder) if folder.is_dir() else []
-    found = filter(None, map(_FILE.fullmatch, names))
-    return sorted(Generation(int(match[1]), match[2] is not None) for match in found)
+    return next((g for g in reversed(found) if midway or not g.midway), None)

@@ -12,6 +12,8 @@ import torch
 from nhnas.base import Base, load_base
 from nhnas.compiler.build import build
 from nhnas.compiler.store import Snapshot, load_snapshot
+from nhnas.log import history
+from nhnas.log_table import decisions
 from nhnas.spec.document import read_document
 from nhnas.spec.edits import RemoveNeurons
 from nhnas.spec.errors import InputError
@@ -177,6 +179,10 @@ def test_the_next_step_carries_a_hand_edit_over(spec: Path) -> None:
     assert stages["hand"] > 1e-4  # a neuron was taken out as it was
     assert saved.max_change == max(change for stage, change in stages.items() if stage != "hand")
     assert saved.max_change < 1e-5
+    record = history(spec)[-1]
+    assert (stages["hand"], saved.max_change) == (record["hand_change"], record["max_change"])
+    assert [None, None] == [before["hand_change"] for before in history(spec)[:-1]]
+    assert f"by hand: largest |Δoutput| {stages['hand']:.1e}" in decisions(record)
 
 
 def add_layer(spec: Path) -> None:

@@ -66,7 +66,7 @@ def test_other_inputs_have_no_plane(tmp_path: Path) -> None:
 
 
 def test_classes_are_named_and_differ_without_colour(tmp_path: Path) -> None:
-    """A legend of the classes; areas of neighbouring classes differ in lightness, and their samples in shape."""
+    """A legend of the classes; areas of neighbouring ones differ in lightness, and their samples in shape."""
     text = tiny.DENSE.replace("width: 2, note", "width: 3, note")
     figure = boundary_figure(tiny.make(tmp_path / "work", text, 3))
     legend = figure.axes[0].get_legend()

@@ -25,6 +25,7 @@ from nhnas.search_step import run_step
 from nhnas.settings import note_settings, tell_edited_since
 from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError, TrainingError
+from nhnas.stalled import stalled
 from nhnas.trainer.engine import warmup_batches
 from nhnas.trainer.phases import Follow
 from nhnas.unfinished import renamed
@@ -156,7 +157,7 @@ def _until_goal(
         for line in renamed(document, context.spec):
             context.report.say(line)
     saved: list[Saved] = []
-    is_done = started is None and is_over(goal, version, document, context.report)
+    is_done = started is None and _has_ended(goal, version, document, context)
     while not is_done:
         with opening_version(version + 1):
             if started is not None:
@@ -182,11 +183,21 @@ def _until_goal(
             tell_where_it_ends(goal, saved[-1].path, context)
             break
         document = read_document(context.spec)
-        is_done = is_over(goal, version, document, context.report)
+        is_done = _has_ended(goal, version, document, context)
         if not is_done:
             write_slot(store, key, goal, {}, {"file_state": saved[-1].state})
     clear_slot(store, key)
     return saved
+
+
+def _has_ended(goal: dict[str, Any], version: int, document: Document, context: Context) -> bool:
+    """Whether the command is over; raises InputError where it would never be."""
+    if is_over(goal, version, document, context.report):
+        return True
+    if reason := stalled(goal, version, document):
+        clear_slot(store_folder(context.spec), spec_key(context.spec))
+        raise InputError(f"{context.spec}: {reason}")
+    return False
 
 
 def _version_before(slot: Slot | None, document: Document, context: Context) -> int:

@@ -58,6 +58,12 @@ def figures(document: Document, *, untrained: bool = False) -> Figures:
     return Figures(now, _before(info, store), split)
 
 
+def sizes_of(info: Info) -> Numbers:
+    """Sizes of a version."""
+    totals = info.state["info"]["totals"]
+    return {name: float(totals[_TOTALS.get(name, name)]) for name in SIZES}
+
+
 def _measured(info: Info, document: Document) -> tuple[str, Mapping[str, float]]:
     known = info.state["info"]
     if "val" in known:

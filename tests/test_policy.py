@@ -8,19 +8,21 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nhnas.compiler.history import lineage
 from nhnas.compiler.store import Snapshot, load_snapshot
 from nhnas.log import history
 from nhnas.log_table import table
 from nhnas.policy_step import POLICY, leavers
 from nhnas.report import Silent
 from nhnas.search.choose import choose
+from nhnas.search.cost import neuron_costs
 from nhnas.search.policy import (
     FIRST_GROWTH,
     GROWTH,
@@ -37,10 +39,12 @@ from nhnas.search.policy import (
     remembered,
     size_of,
 )
+from nhnas.spec.canonical import from_canonical
 from nhnas.spec.config import Search, Target
 from nhnas.spec.document import parse_document, read_document
 from nhnas.spec.errors import InputError
 from nhnas.spec.measure import measure
+from nhnas.spec.model import Architecture
 from nhnas.spec.structure import sites
 from nhnas.work import Work
 from tests import tiny
@@ -247,18 +251,33 @@ def snapshot_of(spec: Path) -> Snapshot:
     return load_snapshot(spec.parent / ".nhnas", str(read_document(spec).state))
 
 
+def architectures(spec: Path) -> list[Architecture]:
+    """Of every version, oldest first."""
+    infos = lineage(spec.parent / ".nhnas", str(read_document(spec).state))
+    return [from_canonical(info.state["architecture"]) for info in infos]
+
+
 @pytest.mark.parametrize(
     ("text", "target", "limit"),
     [(tiny.DENSE, "params", 900), (tiny.CONV, "params", 6000), (tiny.CONV, "macs", 60000)],
 )
-def test_a_search_comes_to_its_target_and_stays(text: str, target: str, limit: int, tmp_path: Path) -> None:
-    """A real search, of matrices and of convolutions: within 3% after six steps, and from then on."""
+def test_a_search_comes_to_its_target_and_stays(
+    text: str, target: Literal["params", "macs"], limit: int, tmp_path: Path
+) -> None:
+    """A real search, of matrices and of convolutions: there after six steps, and from then on; never beyond.
+
+    Within 3%, or a neuron, where that is more (of two that are left in a residual both may go at once): which
+    ones go is not the same on every processor.
+    """
     spec = auto(tmp_path, text, f"policy: auto, target: {{{target}: {limit}}}")
     tiny.run(spec, steps=9)
     key = {"params": "parameters"}.get(target, target)
-    sizes = [record[key] / limit for record in history(spec)]
-    assert all(abs(size - 1.0) <= WITHIN for size in sizes[5:]), sizes
-    assert all(size <= 1.0 + WITHIN for size in sizes), sizes
+    sizes = [record[key] for record in history(spec)]
+    costs = [max(neuron_costs(arch, target).values()) for arch in architectures(spec)]
+    over = [size - limit - max(WITHIN * limit, cost) for size, cost in zip(sizes, costs, strict=True)]
+    under = [limit - size - max(WITHIN * limit, cost) for size, cost in zip(sizes, costs, strict=True)]
+    assert max(over) <= 0, sizes
+    assert max(under[5:]) <= 0, sizes
 
 
 def test_a_target_that_is_lowered_by_hand_is_followed_down(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 RUN := .venv/bin/python
 READY := .venv/.ready
 PYTEST := $(RUN) -m pytest
-LAYERS := PYTHONPATH=.links .venv/bin/lint-imports --no-logo
+LAYERS := .venv/bin/lint-imports --no-logo
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help

@@ -37,6 +37,8 @@ __all__ = [
     "build",
     "compare",
     "diff",
+    "evaluate",
+    "history",
     "load",
     "load_model",
     "plan",
@@ -59,6 +61,8 @@ _ELSEWHERE = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use: `nhnas check` needs no edits, and start-up is most of what it does."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("nhnas")
     if name not in _ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_ELSEWHERE[name]), name)
@@ -103,6 +107,29 @@ def load_model(spec: Pathish, *, fresh: bool = False, merged: bool = False) -> N
     from nhnas.compiler.merged import merged as merge
 
     return merge(network)
+
+
+def evaluate(spec: Pathish, *, split: str = "test", allow_import: bool = False) -> dict[str, Any]:
+    """`split`, `loss` and `accuracy` (a fraction; or `mse`) of the file as it is, over train, val or test.
+
+    In float32, by the function that a version's own figures come from. Writes and downloads nothing. Raises
+    InputError, StorageError.
+    """
+    from nhnas.evaluation import evaluate_spec
+    from nhnas.report import Silent
+    from nhnas.work import Context
+
+    return evaluate_spec(Path(spec), split, Context(Path(spec), Silent(), allow_import))
+
+
+def history(spec: Pathish, *, branches: bool = False) -> list[dict[str, Any]]:
+    """One record a version that led to the file, oldest first, as `nhnas log --lineage --json` prints them.
+
+    With `branches` all of the same descent. Raises InputError, StorageError.
+    """
+    from nhnas.log import history as records
+
+    return records(Path(spec), branches)
 
 
 def trained_on(spec: Pathish) -> dict[str, Any]:
@@ -153,17 +180,28 @@ def apply_edits(spec: Pathish, edits: Sequence[Edit] = (), *, report: Report | N
 
 
 def step(
-    spec: Pathish, *, to: int | None = None, probe_samples: int = 256, report: Report | None = None
+    spec: Pathish,
+    *,
+    to: int | None = None,
+    probe_samples: int = 256,
+    report: Report | None = None,
+    fresh: bool = False,
+    discard: bool = False,
+    wait: bool = False,
+    allow_import: bool = False,
 ) -> Saved | None:
     """One step of the search; saves a version and returns it, None where version `to` is there already.
 
-    `probe_samples` test samples measure by how much each edit moves the output. An interrupted step
-    is continued. Raises InputError, BusyError, TrainingError, StorageError, Interrupted.
+    `probe_samples` test samples measure by how much each edit moves the output. An interrupted step is
+    continued, or dropped with `discard`; `fresh` starts untrained, `wait` waits while another command works
+    on the spec, `allow_import` admits a data set from outside the spec's folder. Raises InputError,
+    BusyError, TrainingError, StorageError, Interrupted.
     """
     from nhnas.command import Options
     from nhnas.command import step as run_command
 
-    saved = run_command(Path(spec), to, Options(probe_samples=probe_samples), report)
+    options = Options(fresh, discard, wait, allow_import, probe_samples)
+    saved = run_command(Path(spec), to, options, report)
     return saved[-1] if saved else None
 
 
@@ -172,23 +210,38 @@ def run(
     *,
     steps: int | None = None,
     to: int | None = None,
-    until: Sequence[str] = (),
+    until: str | Sequence[str] = (),
     probe_samples: int = 256,
     report: Report | None = None,
+    fresh: bool = False,
+    discard: bool = False,
+    wait: bool = False,
+    allow_import: bool = False,
 ) -> Sequence[Saved]:
-    """Several steps, `steps` more or up to version `to`, or until a goal of `until` is met; errors as `step`.
+    """Several steps, `steps` more or up to version `to`, or until a goal of `until` is met; else as `step`.
 
     Goals are texts such as `params=70000`, `accuracy>=0.92`; what is met first ends it.
     """
     from nhnas.command import Options
     from nhnas.command import run as run_command
 
-    return run_command(Path(spec), steps, to, Options(probe_samples=probe_samples), report, until)
+    goals = [until] if isinstance(until, str) else until
+    options = Options(fresh, discard, wait, allow_import, probe_samples)
+    return run_command(Path(spec), steps, to, options, report, goals)
 
 
-def train(spec: Pathish, *, epochs: int, report: Report | None = None) -> Saved:
-    """Train without changing the architecture, along `train.schedule`; errors as `step`."""
+def train(
+    spec: Pathish,
+    *,
+    epochs: int,
+    report: Report | None = None,
+    fresh: bool = False,
+    discard: bool = False,
+    wait: bool = False,
+    allow_import: bool = False,
+) -> Saved:
+    """Train without changing the architecture, along `train.schedule`; else as `step`."""
     from nhnas.command import Options
     from nhnas.command import train as run_command
 
-    return run_command(Path(spec), epochs, Options(), report)[-1]
+    return run_command(Path(spec), epochs, Options(fresh, discard, wait, allow_import), report)[-1]

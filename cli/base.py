@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,11 @@ class Base:
     version: int
     pending: tuple[Edit, ...]
     architecture: Architecture
-    weights: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    exact: dict[str, Any]
+    weights: dict[str, Tensor] = field(repr=False)
+    optimizer: dict[str, Tensor] = field(repr=False)
+    exact: dict[str, Any] = field(repr=False)
     before: Architecture | None
-    before_weights: dict[str, Tensor]
+    before_weights: dict[str, Tensor] = field(repr=False)
 
 
 def load_base(document: Document, spec: Path, *, fresh: bool = False, edits: EditsFile | None = None) -> Base:

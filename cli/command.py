@@ -103,8 +103,8 @@ def train(spec: Path, epochs: int, options: Options, report: Report | None = Non
 
 
 def _check_positive(name: str, number: int | None) -> None:
-    if number is not None and number < 1:
-        raise InputError(f"{name}: expected 1 or more, found {number}")
+    if number is not None and (type(number) is not int or number < 1):
+        raise InputError(f"{name}: expected a whole number, 1 or more, found {number!r}")
 
 
 def _follow(work: Work, epochs: int) -> Saved:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 import typing
@@ -46,6 +48,14 @@ def test_importing_it_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "set() False\n" == done.stdout
+
+
+def test_a_folder_of_the_same_name_does_not_hide_it(tmp_path: Path) -> None:
+    """As where a clone lies in the folder in which Python is started."""
+    (tmp_path / "nhnas" / "cli").mkdir(parents=True)
+    command = [sys.executable, "-c", "import nhnas; print(nhnas.load.__name__)"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ("load\n", "") == (done.stdout, done.stderr)
 
 
 def test_every_name_is_there_typed_and_described() -> None:
@@ -218,13 +228,74 @@ def test_edits_are_planned_applied_and_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [{"steps": 0}, {"steps": -1}])
 def test_a_run_of_no_steps_is_refused(words: dict[str, int], spec: Path) -> None:
     """As the command line does; nothing is written."""
-    with pytest.raises(InputError, match=r"^steps: expected 1 or more, found (0|-1)$"):
+    with pytest.raises(InputError, match=r"^steps: expected a whole number, 1 or more, found (0|-1)$"):
         nhnas.run(spec, **words)  # type: ignore[arg-type]
     assert not (spec.parent / ".nhnas").exists()
 
 
+def test_a_part_of_an_epoch_is_refused(spec: Path) -> None:
+    """Before anything happens: an epoch is a whole one."""
+    with pytest.raises(InputError, match=r"^epochs: expected a whole number, 1 or more, found 1\.5$"):
+        nhnas.train(spec, epochs=1.5)  # type: ignore[arg-type]
+    assert nhnas.load(spec).state is None
+
+
+def test_figures_and_history_are_those_of_the_command_line(spec: Path) -> None:
+    """Of an untrained file there is no history; a version's figure is what evaluating it gives."""
+    assert [] == nhnas.history(spec)
+    saved = nhnas.train(spec, epochs=1)
+    assert {"split": "test", **saved.test} == nhnas.evaluate(spec)
+    assert "train" == nhnas.evaluate(spec, split="train")["split"]
+    (record,) = nhnas.history(spec)
+    assert (1, saved.state, saved.test) == (record["version"], record["state"], record["test"])
+    assert importlib.metadata.version("nhnas") == nhnas.__version__
+
+
+def test_one_goal_is_a_text(spec: Path) -> None:
+    """It need not be a list of one."""
+    assert 1 == len(nhnas.run(spec, until="epochs=1"))
+
+
+def test_an_interrupted_command_is_dropped_or_the_file_begun_anew(spec: Path) -> None:
+    """As on the command line: `discard`, `fresh`."""
+    with pytest.raises(Interrupted):
+        nhnas.step(spec, report=tiny.Counting(batch=2))
+    with pytest.raises(InputError, match="was interrupted"):
+        nhnas.train(spec, epochs=1)
+    assert 1 == nhnas.train(spec, epochs=1, discard=True).version
+    assert 1 == nhnas.train(spec, epochs=1, fresh=True).version
+
+
+def test_what_is_printed_of_a_plan_fits_on_a_screen(spec: Path) -> None:
+    """No weights, which a notebook would show by the million."""
+    nhnas.step(spec)
+    printed = repr(nhnas.plan(spec, [AddNeurons(site="block.hidden", at=(0,))]))
+    assert "tensor(" not in printed
+    assert "AddNeurons" in printed
+
+
+def test_the_page_names_everything() -> None:
+    """docs/python.md has a heading or a row for each name, and no other."""
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
+    named = set(re.findall(r"^\| `nhnas\.(\w+)", page, re.MULTILINE))
+    assert {*nhnas.__all__, "__version__"} == named
+
+
+def test_the_example_of_the_page_runs(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands, in the folder of a spec; the copy that it builds is the same network."""
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(spec.parent)
+    names: dict[str, typing.Any] = {}
+    exec(compile(example, "docs/python.md", "exec"), names)
+    inputs = torch.ones(3, 2)
+    assert torch.equal(names["model"](inputs), names["copy"].eval()(inputs))
+    assert (8, 2) == names["outputs"].shape
+    assert nhnas.load(spec).version in (1, 2, 3, 4)
+
+
 def test_a_training_of_no_epochs_is_refused(spec: Path) -> None:
     """As the command line does; nothing is written."""
-    with pytest.raises(InputError, match=r"^epochs: expected 1 or more, found -2$"):
+    with pytest.raises(InputError, match=r"^epochs: expected a whole number, 1 or more, found -2$"):
         nhnas.train(spec, epochs=-2)
     assert not (spec.parent / ".nhnas").exists()

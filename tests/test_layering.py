@@ -131,8 +131,9 @@ def plant(root: Path, files: Mapping[str, str]) -> None:
 
 
 def test_every_file_of_the_command_line_has_its_link() -> None:
-    """The type checker sees exactly the files of cli/, through links that say where they lead."""
-    files = {path.name for path in (ROOT / "cli").iterdir() if path.suffix == ".py"} | {"py.typed"}
+    """The installed package is exactly the files of cli/, through links that say where they lead."""
+    files = {path.name for path in (ROOT / "cli").iterdir() if path.suffix == ".py"}
+    files |= {"py.typed", "templates"}
     expected = {name: f"../../cli/{name}" for name in files} | {name: f"../../{name}" for name in PACKAGES}
     actual = {path.name: os.readlink(path) for path in LINKS.iterdir() if path.is_symlink()}
     stale = [f"rm .links/nhnas/{name}" for name in sorted(actual.keys() - expected.keys())]

@@ -21,6 +21,7 @@ from nhnas.spec.edits import edit_to_dict
 from nhnas.spec.errors import InputError
 from nhnas.spec.schedule import settings_at
 from nhnas.spec.structure import nodes, structure
+from nhnas.timing import computed_text
 from nhnas.trainer.batches import first_batches, ordered_batches
 from nhnas.trainer.dataset import Dataset
 from nhnas.trainer.datasets import check_fits, load_dataset
@@ -89,6 +90,10 @@ def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> W
     work = Work(context, goal, document, version, base.state, base.architecture, engine, dataset, base.exact)
     if timing is not None:
         work.facts["timing"] = timing.as_dict()
+        if base.state is None or base.exact["numerics"] != numerics.as_dict():
+            context.report.say(
+                f"{computed_text(numerics.as_dict())}: the fastest as measured now (show --timing)"
+            )
     if base.pending and base.before is not None:
         old = build(base.before, base.before_weights, device=numerics.device)
         before = outputs_of(old, dataset, dataset.test, context.probe_samples)

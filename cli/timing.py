@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,7 @@ def timing_text(found: dict[str, Any] | None) -> str:
     if found is None:
         return "timing: untrained, nothing was measured yet"
     numerics, timing = found["numerics"], found["timing"]
-    threads = numerics["threads"]
-    chosen = (
-        f"{numerics['precision']} {numerics['memory_format']} {'fused' if numerics.get('fused') else 'plain'}"
-    )
-    title = f"computed on {numerics['device']} with {threads} thread{'s' * (threads != 1)}, {chosen}"
+    title, chosen = computed_text(numerics), form_text(numerics)
     if timing is None:
         why = " (train.deterministic)" if numerics["deterministic"] else ""
         return f"{title}; not measured{why}"
@@ -43,3 +40,17 @@ def timing_text(found: dict[str, Any] | None) -> str:
     more = [f"  threads {threads}: {milli:.3f} ms" for threads, milli in timing["threads"].items()]
     head = f"{title}; forward and back over {timing['samples']} samples, fastest of some passes:"
     return "\n".join([head, *lines, *more])
+
+
+def computed_text(numerics: Mapping[str, Any]) -> str:
+    """`computed on cpu with 2 threads, bfloat16 channels_last plain`."""
+    threads = numerics["threads"]
+    return (
+        f"computed on {numerics['device']} with {threads} thread{'s' * (threads != 1)}, {form_text(numerics)}"
+    )
+
+
+def form_text(numerics: Mapping[str, Any]) -> str:
+    """`bfloat16 channels_last plain`: the name of a form in `timing`."""
+    fused = "fused" if numerics.get("fused") else "plain"
+    return f"{numerics['precision']} {numerics['memory_format']} {fused}"

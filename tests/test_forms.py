@@ -18,8 +18,9 @@ from nhnas.show import show
 from nhnas.spec.config import Train
 from nhnas.spec.errors import Interrupted
 from nhnas.spec.model import Architecture
+from nhnas.timing import computed_text
 from nhnas.trainer import forms
-from nhnas.trainer.forms import Sample, agree, measured, name_of
+from nhnas.trainer.forms import Sample, Timing, agree, measured, name_of
 from nhnas.trainer.numerics import Numerics
 from tests import tiny
 
@@ -179,12 +180,17 @@ def test_a_choice_is_recorded_and_kept(
 ) -> None:
     """In slot and snapshot; who goes on measures nothing; `show --timing` tells it."""
     spec = tiny.make(tmp_path, tiny.CONV.replace("deterministic: true", "threads: 1"))
+    report = tiny.Counting(batch=2)
     with pytest.raises(Interrupted):
-        tiny.step(spec, tiny.Counting(batch=2))
+        tiny.step(spec, report)
     slot = read_slot(spec.parent / ".nhnas", "spec.yaml")
     assert slot is not None
+    said = f"{computed_text(slot.data['numerics'])}: the fastest as measured now (show --timing)"
+    assert said == report.lines[0]
+    assert said.startswith("computed on cpu with 1 thread, ")
     monkeypatch.setattr("nhnas.opening.measured", None)
-    (saved,) = tiny.step(spec, tiny.Counting())
+    (saved,) = tiny.step(spec, report := tiny.Counting())
+    assert said not in report.lines
     state = load_info(spec.parent / ".nhnas", saved.state).state
     assert slot.data["numerics"] == state["exact"]["numerics"]
     timing = state["info"]["facts"]["timing"]
@@ -199,6 +205,26 @@ def test_a_choice_is_recorded_and_kept(
     told = capsys.readouterr().out
     assert 1 == told.count("  chosen\n")
     assert "forward and back over" in told
+
+
+def test_a_choice_is_told_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the next version only where another one was measured to be faster; of a deterministic one never."""
+    spec = tiny.make(tmp_path / "work", tiny.CONV.replace("deterministic: true", "threads: 1"))
+    choices = iter(["contiguous", "contiguous", "channels_last"])
+
+    def choose(numerics: Numerics, *_: object) -> tuple[Numerics, Timing]:
+        return replace(numerics, memory_format=next(choices)), Timing(8, {}, {})  # type: ignore[arg-type]
+
+    monkeypatch.setattr("nhnas.opening.measured", choose)
+    told = []
+    for _ in range(3):
+        report = tiny.Counting()
+        tiny.step(spec, report)
+        told.append([line.split()[-9] for line in report.lines if line.startswith("computed on")])
+    assert [["contiguous"], [], ["channels_last"]] == told
+    monkeypatch.setattr("nhnas.opening.measured", measured)
+    tiny.step(tiny.make(tmp_path / "other"), report := tiny.Counting())
+    assert not any(line.startswith("computed on") for line in report.lines)
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(0, "untrained"), (1, "not measured (train.deterministic)")])

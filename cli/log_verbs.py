@@ -19,6 +19,7 @@ def log(
     as_json: Json = False,
 ) -> None:
     """The versions of this file and of its branches, oldest first."""
+    from nhnas.gap import gap_text
     from nhnas.log import history, pending
     from nhnas.log_table import decisions, table
     from nhnas.spec.document import read_document
@@ -37,5 +38,8 @@ def log(
                 print(f"version {record['version']}: {line}")
     if edits := pending(spec):
         print(f"{spec.name} was edited since, not saved yet: {edits} (nhnas plan {spec})")
-    for line in unfinished(read_document(spec), spec):
+    document = read_document(spec)
+    if gap := gap_text(document):
+        print(gap)
+    for line in unfinished(document, spec):
         print(line)

@@ -88,8 +88,10 @@ def plot(
     allow_import: AllowImport = False,
 ) -> None:
     """Draw a run's figures from what its versions recorded; boundary: the plane of two inputs."""
+    from nhnas.gap import gap_text
     from nhnas.plot import numbers
     from nhnas.plot import plot as draw
+    from nhnas.spec.document import read_document
 
     if as_json:
         for one in numbers(spec, figure, baseline or ()):
@@ -98,6 +100,8 @@ def plot(
         path = draw(spec, output, figure, baseline or (), fresh=fresh, allow_import=allow_import)
         if not as_json:
             print(path)
+            if figure not in ("architecture", "boundary") and (gap := gap_text(read_document(spec))):
+                print(gap)
 
 
 def _context(spec: Path, fresh: bool, allow_import: bool) -> Context:

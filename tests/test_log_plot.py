@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from nhnas.spec.errors import InputError
 from nhnas.spec.measure import measure
 from nhnas.work import Context
 from tests import tiny
+from tests.here import Here
 
 KEYS = ["version", "state", "parent", "neurons", "parameters", "macs", "depth", "test", "edits", "max_change"]
 """DESIGN §8; these names stay."""
@@ -170,3 +172,21 @@ def test_texts_of_edits_and_measures() -> None:
         measure_text({"accuracy": 0.98312}),
         measure_text({"mse": 0.00042101}),
     ]
+
+
+def test_a_store_that_lacks_a_beginning_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The log and the picture say from where on they show; a whole store says nothing."""
+    spec = tiny.make(tmp_path / "work")
+    tiny.run(spec, steps=3)
+    here = Here(capfd)
+    assert "not in the store" not in here("log", str(spec))[1]
+    first, second = (record["state"] for record in history(spec)[:2])
+    shutil.rmtree(spec.parent / ".nhnas" / "snapshots" / first)
+    told = f"version 2 came from {first}, which is not in the store: nothing before it is shown\n"
+    code, out, error = here("log", str(spec))
+    assert (0, "", True) == (code, error, out.endswith(told))
+    assert second in out
+    assert (0, f"{spec.with_name('spec.depth.png')}\n{told}", "") == here(
+        "plot", str(spec), "--figure", "depth"
+    )
+    assert told not in here("plot", str(spec), "--figure", "architecture")[1]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from nhnas.compiler.files import write_file
+from nhnas.init_images import Images, find_images, images_text
 from nhnas.schema_file import write_schema
 from nhnas.spec.config import Data, Search, Train
 from nhnas.spec.errors import InputError
@@ -14,24 +16,31 @@ from nhnas.spec.resnet import STAGES, resnet
 from nhnas.spec.shown import shown
 
 _FOLDER = Path(__file__).parent / "templates"
-RESNET = "resnet"
+RESNET, IMAGES = "resnet", "image-folder"
+_WIDTH, _BLOCKS, _CLASSES = 16, 3, 10
 
 
 def init(
     template: str,
     output: Path = Path("spec.yaml"),
-    width: int = 16,
-    blocks: int = 3,
-    classes: int = 10,
+    width: int | None = None,
+    blocks: int | None = None,
+    classes: int | None = None,
     force: bool = False,
+    root: Path | None = None,
 ) -> None:
     """Write the spec of a template, and beside it the schema for editors.
 
-    `width`, `blocks` and `classes` (10: CIFAR-10; 100: CIFAR-100) are resnet's.
+    `width` (16), `blocks` (3) and `classes` (10: CIFAR-10; 100: CIFAR-100) are resnet's. `root` is a folder
+    of images, for a resnet or the template image-folder.
 
-    Raises InputError if there is no such template, or if `output` exists and `force` is not given.
+    Raises InputError if there is no such template, an option is not one of its, the images are not there,
+    or `output` exists and `force` is not given.
     """
-    text = template_text(template, width, blocks, classes)
+    _check_template(template)
+    _check_options(template, (width, blocks, classes), root)
+    images = None if root is None else find_images(root, output)
+    text = _text(template, width, blocks, classes, images)
     if output.exists() and not force:
         raise InputError(f"{shown(output, 300)}: exists already; use --force or another -o")
     if not output.parent.is_dir():
@@ -44,33 +53,66 @@ def init(
 
 
 def templates() -> list[str]:
-    """Names of all templates."""
+    """Names of the templates that need no folder."""
     return [*sorted(file.stem for file in _FOLDER.glob("*.yaml")), RESNET]
 
 
-def template_text(template: str, width: int = 16, blocks: int = 3, classes: int = 10) -> bytes:
-    """The spec file of a template."""
-    if template not in templates():
-        close = get_close_matches(template, templates(), n=1)
+def template_text(template: str, width: int | None = None, blocks: int | None = None) -> bytes:
+    """The spec file of a template that needs no folder. Raises InputError for an unknown name."""
+    _check_template(template)
+    return _text(template, width, blocks, None, None)
+
+
+def _check_template(template: str) -> None:
+    names = [*templates(), IMAGES]
+    if template not in names:
+        close = get_close_matches(template, names, n=1)
         hint = f"did you mean {close[0]}? There" if close else "there"
-        raise InputError(f"no template '{shown(template)}'; {hint} are {', '.join(templates())}")
+        raise InputError(f"no template '{shown(template)}'; {hint} are {', '.join(names)}")
+
+
+def _check_options(template: str, sizes: Sequence[int | None], root: Path | None) -> None:
+    """Raises InputError for an option that the template has no use for."""
+    if template != RESNET and any(size is not None for size in sizes):
+        raise InputError(f"--width, --blocks and --classes are of {RESNET}, not of {template}")
+    if template not in (RESNET, IMAGES) and root is not None:
+        raise InputError(f"--root is of {RESNET} and {IMAGES}, not of {template}")
+    if template == IMAGES and root is None:
+        raise InputError(f"{IMAGES} needs --root FOLDER, with images in train/<class>/ and test/<class>/")
+    classes = sizes[-1]
+    if root is not None and classes is not None:
+        raise InputError("--classes are those of the images: leave it out beside --root")
+    if classes not in (None, 10, 100):
+        raise InputError(
+            f"--classes {classes}: 10 is CIFAR-10, 100 CIFAR-100; for images of your own give --root FOLDER"
+        )
+
+
+def _text(
+    template: str, width: int | None, blocks: int | None, classes: int | None, images: Images | None
+) -> bytes:
     if template == RESNET:
-        return _resnet(width, blocks, classes)
+        return _resnet(width or _WIDTH, blocks or _BLOCKS, classes or _CLASSES, images)
+    if template == IMAGES and images is not None:
+        return images_text(images)
     return (_FOLDER / f"{template}.yaml").read_bytes()
 
 
-def _resnet(width: int, blocks: int, classes: int) -> bytes:
+def _resnet(width: int, blocks: int, classes: int, images: Images | None) -> bytes:
     depth, hundred = 2 * STAGES * blocks + 2, classes == 100
-    images = "CIFAR-100" if hundred else "CIFAR-10"
-    also = "" if classes == 10 else f" --classes {classes}"
+    what = images.text if images else "CIFAR-100" if hundred else "CIFAR-10"
+    also = " --root …" if images else "" if classes == 10 else f" --classes {classes}"
+    arch = resnet(width, blocks, images.classes if images else classes)
     return new_document(
         f"resnet{depth}",
-        resnet(width, blocks, classes),
-        Data(dataset="cifar100" if hundred else "cifar10", augment=("crop", "flip")),
+        arch.model_copy(update={"input": images.shape}) if images else arch,
+        images.data
+        if images
+        else Data(dataset="cifar100" if hundred else "cifar10", augment=("crop", "flip")),
         Train(optimizer="sgd", lr=0.1, schedule="cosine", weight_decay=5e-4),
         Search(),
         (
-            f"A residual network of {depth} layers for {images}, designed by hand: the one to compare with.",
+            f"A residual network of {depth} layers for {what}, designed by hand: the one to compare with.",
             f"Made by: nhnas init resnet --width {width} --blocks {blocks}{also}",
         ),
     )

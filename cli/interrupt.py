@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command at once; where it trains, at the next batch, with all saved."""
+"""Ctrl-C, SIGTERM, a closed terminal end a command at once; in training at the next batch, with all saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 from nhnas.spec.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def leave_at_signals() -> None:

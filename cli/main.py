@@ -6,7 +6,6 @@ Heavy imports stay inside the commands: `--help`, `check` and `show` never impor
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import traceback
 from importlib import metadata
@@ -25,6 +24,7 @@ from nhnas import (
     schema_verbs,
     training_verbs,
 )
+from nhnas.report import mute
 from nhnas.spec.errors import NhnasError, StorageError
 
 CTRL_C = 130
@@ -82,10 +82,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.stdout.flush()
     except OSError as error:  # nobody reads any more, or the disk behind it is full
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             code, message = _told(error)
-            print(message, file=sys.stderr)
+            _tell(message)
     raise SystemExit(code)
 
 
@@ -96,7 +96,7 @@ def _guarded(arguments: list[str], debug: bool) -> int:
         usage = _usage(error)
         is_help = usage.startswith("Usage:")  # of a command that was called without its own command
         told = usage if is_help else f"nhnas: {' '.join(usage.split())} (see nhnas --help)"
-        print(told, file=sys.stderr)
+        _tell(told)
         return 2
     except BrokenPipeError:
         return 0
@@ -104,11 +104,19 @@ def _guarded(arguments: list[str], debug: bool) -> int:
         if debug:
             traceback.print_exception(error)
         code, message = _told(error)
-        print(message, file=sys.stderr)
+        _tell(message)
         return code
     if result == CTRL_C:
-        print("nhnas: stopped", file=sys.stderr)
+        _tell("nhnas: stopped")
     return result if isinstance(result, int) else 0
+
+
+def _tell(line: str) -> None:
+    """On stderr, whose terminal may be gone."""
+    try:
+        print(line, file=sys.stderr)
+    except OSError:
+        mute(sys.stderr)
 
 
 def _told(error: Exception) -> tuple[int, str]:

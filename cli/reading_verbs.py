@@ -35,17 +35,25 @@ def show(
 
 
 def init(
-    template: Annotated[str, typer.Argument(help="spirals, regression2d, mnist-dense, …, or resnet.")],
+    template: Annotated[str, typer.Argument(help="spirals, mnist-dense, …, resnet, image-folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = Path("spec.yaml"),
-    width: Annotated[int, typer.Option(min=1, help="resnet: neurons of the first stage.")] = 16,
-    blocks: Annotated[int, typer.Option(min=1, help="resnet: blocks a stage.")] = 3,
-    classes: Annotated[int, typer.Option(min=2, help="resnet: 10 for CIFAR-10, 100 for CIFAR-100.")] = 10,
+    width: Annotated[int | None, typer.Option(min=1, help="resnet: neurons of the first stage (16).")] = None,
+    blocks: Annotated[int | None, typer.Option(min=1, help="resnet: blocks a stage (3).")] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="resnet: 10 for CIFAR-10 (the default), 100 for CIFAR-100.")
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="image-folder, resnet: your images, train/<class>/* and test/<class>/*."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
     """Write a spec file from a template."""
     from nhnas.init import init as write_template
 
-    write_template(template, output, width, blocks, classes, force)
+    write_template(template, output, width, blocks, classes, force, root)
 
 
 def evaluate(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 
 class Report(Protocol):
@@ -34,6 +36,23 @@ class Silent:
 
     def batch(self, phase: str, done: int, total: int, loss: float) -> None:
         """Nothing."""
+
+
+def mute(stream: TextIO) -> None:
+    """From now on what is written to it goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _write(text: str) -> None:
+    """To stdout, or nowhere once its terminal is gone: the hang-up that follows stops the command, or
+    `nohup` wants it to go on."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        mute(sys.stdout)
 
 
 class Lines:
@@ -70,12 +89,10 @@ class Lines:
         self._refreshed = time.monotonic()
         full = self.WIDTH * done // max(total, 1)
         bar = "━" * full + " " * (self.WIDTH - full)
-        sys.stdout.write(f"\r\x1b[K  {phase} {bar} {done}/{total} loss {loss:.4f}")
-        sys.stdout.flush()
+        _write(f"\r\x1b[K  {phase} {bar} {done}/{total} loss {loss:.4f}")
 
     def _print(self, text: str) -> None:
-        sys.stdout.write(f"\r\x1b[K{text}\n" if self._terminal else f"{text}\n")
-        sys.stdout.flush()
+        _write(f"\r\x1b[K{text}\n" if self._terminal else f"{text}\n")
 
 
 def epoch_line(record: dict[str, Any]) -> str:

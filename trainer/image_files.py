@@ -96,7 +96,7 @@ class Sizes:
             self._model = path, mine
         model, shape = self._model
         if mine != shape and not self._odd:
-            reason = f"is {_size(mine)}, {printable(model)} is {_size(shape)}; all need one size"
+            reason = f"is {_size(mine)}, {printable(model)} is {_size(shape)}; all need one size: resize copies, or as they are read (LazyImages, docs/spec.md)"
             self._odd.append(Bad(path, reason))
         return mine == shape
 

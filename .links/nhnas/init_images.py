@@ -1,0 +1,1 @@
+../../cli/init_images.py

@@ -79,6 +79,9 @@ def _shape_of(image: Pixels | Bad) -> tuple[int, ...] | Bad:
     return image if isinstance(image, Bad) else image.shape
 
 
+RESIZE = "resize copies, or as they are read (LazyImages, docs/spec.md)"
+
+
 class Sizes:
     """Collects bad files, and the first one of another size than the first good one."""
 
@@ -96,7 +99,7 @@ class Sizes:
             self._model = path, mine
         model, shape = self._model
         if mine != shape and not self._odd:
-            reason = f"is {_size(mine)}, {printable(model)} is {_size(shape)}; all need one size: resize copies, or as they are read (LazyImages, docs/spec.md)"
+            reason = f"is {_size(mine)}, {printable(model)} is {_size(shape)}; all need one size: {RESIZE}"
             self._odd.append(Bad(path, reason))
         return mine == shape
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nhnas.command import Options, Request, train_under_lock
+from nhnas.command import Options, train_under_lock
 from nhnas.commit import Saved, save_version
 from nhnas.compiler.files import replace_text
 from nhnas.compiler.history import load_info
 from nhnas.compiler.lock import hold
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.edits_file import EditsFile
+from nhnas.goes_on import Request
 from nhnas.hand_edits import hand_edits
 from nhnas.report import Report
 from nhnas.spec.apply import apply

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nhnas.base import load_base
-from nhnas.commit import RESULT, Saved, save_version
+from nhnas.commit import Saved, save_version
 from nhnas.compiler.files import sweep
 from nhnas.compiler.lock import hold
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import Slot, clear_slot, read_slot, write_slot
 from nhnas.edits_file import EditsFile
 from nhnas.goal import check_goals, command_text, is_over, resolved, tell_where_it_ends
+from nhnas.goes_on import Request, checked, is_midway, is_same
 from nhnas.opening import begin, resume
 from nhnas.out_of_memory import opening_version
 from nhnas.reached import current_version
@@ -29,7 +30,7 @@ from nhnas.stalled import stalled
 from nhnas.trainer.engine import warmup_batches
 from nhnas.trainer.phases import Follow
 from nhnas.unfinished import renamed
-from nhnas.until import Until, parse_until
+from nhnas.until import parse_until
 from nhnas.work import PROBE_SAMPLES, Context, Work
 
 
@@ -46,23 +47,6 @@ class Options:
     wait: bool = False
     allow_import: bool = False
     probe_samples: int = PROBE_SAMPLES
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the person asked for; two equal requests are the same command."""
-
-    command: str
-    fresh: bool = False
-    steps: int | None = None
-    to: int | None = None
-    epochs: int | None = None
-    until: tuple[Until, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields that were given, as JSON data."""
-        given = {**vars(self), "until": [str(goal) for goal in self.until] or None}
-        return {key: value for key, value in given.items() if value is not None and value is not False}
 
 
 def step(spec: Path, to: int | None, options: Options, report: Report | None = None) -> list[Saved]:
@@ -109,7 +93,8 @@ def _check_positive(name: str, number: int | None) -> None:
 
 def _follow(work: Work, epochs: int) -> Saved:
     work.stage = "train"
-    total, warmup = epochs * work.batch_count, warmup_batches(work.train, work.batch_count)
+    begun = work.progress.epoch + (work.progress.batch > 0)  # where another bound was given before
+    total, warmup = max(epochs, begun) * work.batch_count, warmup_batches(work.train, work.batch_count)
     phase = Follow(work.engine.network, work.train, total, warmup)
     if work.saved is not None:
         phase.load(*work.saved)
@@ -148,11 +133,16 @@ def _until_goal(
     context: Context, request: Request, work_on: Callable[[Work], Saved], edits: EditsFile | None
 ) -> list[Saved]:
     store, key = store_folder(context.spec), spec_key(context.spec)
-    slot = _checked(read_slot(store, key), request, context)
+    slot = checked(read_slot(store, key), request, context.spec)
     document = read_document(context.spec)
     version = _version_before(slot, document, context)
+    if slot is not None and not is_same(request, slot):
+        context.report.say(
+            f"`{command_text(slot.goal['request'])}` was interrupted: this goes on with its work"
+        )
+        slot = replace(slot, goal=_goal(request, version, document))
     goal = _goal(request, version, document) if slot is None else slot.goal
-    started = slot if slot is not None and _is_midway(slot, document) else None
+    started = slot if slot is not None and is_midway(slot, document) else None
     if slot is None:
         for line in renamed(document, context.spec):
             context.report.say(line)
@@ -202,7 +192,7 @@ def _has_ended(goal: dict[str, Any], version: int, document: Document, context: 
 
 def _version_before(slot: Slot | None, document: Document, context: Context) -> int:
     """The version that there is, seen from the command's goal."""
-    if slot is not None and _is_midway(slot, document):
+    if slot is not None and is_midway(slot, document):
         return int(slot.data["version"]) - 1
     return 0 if context.fresh and slot is None else current_version(document)
 
@@ -225,41 +215,3 @@ def _drop(work: Work) -> None:
         clear_slot(store, key)
     else:
         write_slot(store, key, work.goal, {}, {"file_state": work.document.state})
-
-
-def _checked(slot: Slot | None, request: Request, context: Context) -> Slot | None:
-    """The slot, if it is this command's; InputError if it is another's or of another state of the file."""
-    if slot is None:
-        return None
-    asked = slot.goal["request"]
-    if not _is_same(request, asked, slot.goal["to"]):
-        raise InputError(
-            f"{context.spec}: `{command_text(asked)}` was interrupted; go on with the same command, or "
-            "--discard it"
-        )
-    document = read_document(context.spec)
-    if document.state != slot.data["file_state"] and not _is_committed(slot, document):
-        state = slot.data["file_state"]
-        start = "an untrained file" if state is None else f"state {state}"
-        raise InputError(
-            f"{context.spec}: the interrupted command started from {start}, the file now names "
-            f"{document.state or 'no state'}; put it back, or drop the interrupted command with --discard"
-        )
-    return slot
-
-
-def _is_same(request: Request, asked: dict[str, Any], to: int) -> bool:
-    """Whether it is the command that was interrupted; a step may name its version or not."""
-    if request.command == asked["command"] == "step":
-        return request.fresh == asked.get("fresh", False) and request.to in (None, to)
-    return asked == request.as_dict()
-
-
-def _is_midway(slot: Slot, document: Document) -> bool:
-    """Whether the slot holds a version that has begun and is not saved yet."""
-    return bool(slot.data.get("stage")) and not _is_committed(slot, document)
-
-
-def _is_committed(slot: Slot, document: Document) -> bool:
-    """Whether the version that the slot was working on has been saved already."""
-    return document.state is not None and document.state == slot.data.get(RESULT)

@@ -294,9 +294,6 @@ def test_the_direction_is_that_of_the_start(spec: Path) -> None:
     """A goal that is passed by hand while the run waits is still reached from the side where it began."""
     report = tiny.Counting(batch=2)
     assert stopped(report, partial(run_until, spec, "params=70"))
-    for goal, steps in (("params>=70", None), ("params=70", 3)):
-        with pytest.raises(InputError, match=r"`nhnas run --until params=70` was interrupted"):
-            run_until(spec, goal, steps=steps)
     assert run_until(spec, " parameters = 70 ")[-1].totals["parameters"] >= 70
 
 

@@ -1,0 +1,1 @@
+../../cli/goes_on.py

@@ -157,7 +157,6 @@ def _replace(work: Work, path: Path, before: bytes | None, text: bytes, identity
         path, before, text = _new_text(work, identity)
     if path != spec:
         write_file(path, text)
-        work.context.report.say(
-            f"{spec.name} was edited meanwhile and stays; version {work.version} is in {path.name}"
-        )
+        seen = "edited meanwhile and stays" if spec.exists() else "taken away meanwhile"
+        work.context.report.say(f"{spec.name} was {seen}; version {work.version} is in {path.name}")
     return path

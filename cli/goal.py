@@ -58,8 +58,8 @@ def reached_text(met: Until, now: Figures, version: int) -> str:
 def tell_where_it_ends(goal: dict[str, Any], path: Path, context: Context) -> None:
     """A person edited `net` during the last step of a run: they decide from which file it goes on."""
     if goal["request"]["command"] == "run":
-        spec = context.spec.name
-        context.report.say(f"the run ends here: go on with {path.name}, or with your own {spec}")
+        own = f", or with your own {context.spec.name}" if context.spec.exists() else ""
+        context.report.say(f"the run ends here: go on with {path.name}{own}")
 
 
 def command_text(asked: dict[str, Any]) -> str:

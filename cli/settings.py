@@ -89,4 +89,6 @@ def _change(old: Any, new: Any) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_value(v)}' for key, v in value.items() if v is not None)}}}"
     return "none" if value is None else json.dumps(value, ensure_ascii=False)

@@ -393,19 +393,28 @@ def test_a_net_edited_while_a_run_works_ends_it(change: Callable[[Path], None], 
     saved = run_until(spec, "params=5000", report=report)
     assert [spec.with_name("spec.v1.yaml")] == [one.path for one in saved]
     assert not spec.exists() or before != spec.read_bytes()
-    assert "the run ends here: go on with spec.v1.yaml, or with your own spec.yaml" == report.lines[-1]
+    seen, own = ("edited meanwhile and stays", ", or with your own spec.yaml")
+    if not spec.exists():
+        seen, own = "taken away meanwhile", ""
+    assert f"spec.yaml was {seen}; version 1 is in spec.v1.yaml" in report.lines
+    assert f"the run ends here: go on with spec.v1.yaml{own}" == report.lines[-1]
 
 
 def test_what_changed_in_the_settings() -> None:
     """Values old and new, long ones by name alone; a key that the older record does not know is no change."""
-    old = {"train": {"lr": 0.1, "schedule": "cosine"}, "search": {"schedule": [], "add": 3}}
+    old = {"train": {"lr": 0.1, "schedule": "cosine"}, "search": {"schedule": [], "add": 3, "target": None}}
     new = {
         "train": {"lr": 0.2, "schedule": "cosine", "new": 1},
-        "search": {"schedule": [{"until": 300, "lr": 0.1, "add": 20}], "add": 3},
+        "search": {
+            "schedule": [{"until": 300, "lr": 0.1, "add": 20}],
+            "add": 3,
+            "target": {"params": 900, "macs": None},
+        },
     }
     found = changed(old, new)
-    assert {"train.lr", "search.schedule"} == found.keys()
-    assert "train.lr 0.1 → 0.2, search.schedule changed" == changes_text(found)
+    assert {"train.lr", "search.schedule", "search.target"} == found.keys()
+    told = "train.lr 0.1 → 0.2, search.schedule changed, search.target none → {params: 900}"
+    assert told == changes_text(found)
 
 
 def test_a_process_that_is_stopped_goes_on_to_its_goal(tmp_path: Path) -> None:

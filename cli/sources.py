@@ -31,7 +31,11 @@ def read_source(source: str, spec: Path | None = None) -> Document:
         _ask_for_file(source)
         return read_document(source)  # which says that there is no such file
     here = spec.resolve()
-    return parse_document(_committed(f"{source}:./{here.name}", here.parent, source), spec)
+    try:
+        return parse_document(_committed(f"{source}:./{here.name}", here.parent, source), spec)
+    except InputError:
+        _say_if_not_in(source, spec)
+        raise
 
 
 def _committed(blob: str, folder: Path, source: str) -> bytes:
@@ -54,11 +58,25 @@ def _ask_for_file(source: str) -> None:
         raise InputError(f"{name}: a revision of which file? {ways}")
 
 
-def _is_revision(source: str) -> bool:
+def _say_if_not_in(source: str, spec: Path) -> None:
+    """Raises InputError where the revision is there, and the file is not in it."""
+    folder, name = spec.resolve().parent, shown(source, 200)
+    if not _is_revision(source, folder):
+        return
+    try:
+        run_git(folder, "cat-file", "-e", f"{source}:./{spec.resolve().name}")
+    except InputError:
+        raise InputError(
+            f"{shown(spec, 300)}: is not in {name}, not committed yet? Name what to compare it with: another "
+            f"revision, a file, or {name}:./another.yaml"
+        ) from None
+
+
+def _is_revision(source: str, folder: Path = Path()) -> bool:
     if source.startswith("-"):
         return False
     try:
-        return bool(run_git(Path(), "rev-parse", "--verify", "--quiet", f"{source}^{{commit}}"))
+        return bool(run_git(folder, "rev-parse", "--verify", "--quiet", f"{source}^{{commit}}"))
     except InputError:
         return False
 

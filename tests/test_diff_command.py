@@ -263,6 +263,18 @@ def test_a_revision_or_a_state_alone_is_asked_which_file_is_meant(here: Here, tm
         assert (2, "", f"{line}\n") == here("diff", *words), words
 
 
+def test_a_file_that_a_revision_does_not_have(here: Here, tmp_path: Path) -> None:
+    """It was not committed yet: the line says so, and what would do; no revision is still told apart."""
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "commit", "-qm", "one", "--allow-empty")
+    told = (
+        "new.yaml: is not in HEAD, not committed yet? Name what to compare it with: another revision, a file, "
+        "or HEAD:./another.yaml\n"
+    )
+    assert (2, "", told) == here("diff", "new.yaml") == here("diff", "HEAD", "new.yaml")
+    assert "gone: neither a file nor a git revision: " in here("diff", "gone", "new.yaml")[2]
+
+
 def test_a_snapshot_by_its_id(here: Here, tmp_path: Path) -> None:
     """The state of a version stands for the file that was saved with it."""
     spec = tiny.make(tmp_path / "work")

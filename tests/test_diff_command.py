@@ -268,8 +268,8 @@ def test_a_file_that_a_revision_does_not_have(here: Here, tmp_path: Path) -> Non
     git(tmp_path, "init", "-q", "-b", "main")
     git(tmp_path, "commit", "-qm", "one", "--allow-empty")
     told = (
-        "new.yaml: is not in HEAD, not committed yet? Name what to compare it with: another revision, a file, "
-        "or HEAD:./another.yaml\n"
+        "new.yaml: is not in HEAD, not committed yet? Name what to compare it with: another revision, a "
+        "file, or HEAD:./another.yaml\n"
     )
     assert (2, "", told) == here("diff", "new.yaml") == here("diff", "HEAD", "new.yaml")
     assert "gone: neither a file nor a git revision: " in here("diff", "gone", "new.yaml")[2]

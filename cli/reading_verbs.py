@@ -65,14 +65,15 @@ def evaluate(
 ) -> None:
     """Loss and accuracy of the file as it is; writes nothing."""
     from nhnas.evaluation import evaluate_spec
+    from nhnas.spec.document import read_document
 
     result = evaluate_spec(spec, split, _context(spec, fresh, allow_import))
     if as_json:
         print(json.dumps(result))
-    else:
-        print(
-            "  ".join(f"{key} {value:.6g}" if key != "split" else str(value) for key, value in result.items())
-        )
+        return
+    figures = (f"{key} {value:.6g}" for key, value in result.items() if key != "split")
+    told = "  (untrained)" if fresh or read_document(spec).state is None else ""
+    print("  ".join([result["split"], *figures]) + told)
 
 
 def plot(

@@ -311,11 +311,15 @@ def test_show_as_json(here: Here) -> None:
     assert [record[key] for key in same] == [shown[key] for key in same]
 
 
-def test_eval_as_text(here: Here) -> None:
-    """The split and its figures on one line."""
+def test_eval_as_text(spec: Path, here: Here) -> None:
+    """The split and its figures on one line, which says so where nothing was trained yet."""
     code, out, _ = here("eval", "spec.yaml", "--split", "train")
     words = out.split()
-    assert (0, ["train", "loss", "accuracy"], 5) == (code, [words[0], words[1], words[3]], len(words))
+    assert (0, ["train", "loss", "accuracy"], 6) == (code, [words[0], words[1], words[3]], len(words))
+    assert "(untrained)" == words[-1]
+    tiny.train(spec, epochs=1)
+    assert 5 == len(here("eval", "spec.yaml")[1].split())
+    assert here("eval", "spec.yaml", "--fresh")[1].endswith("  (untrained)\n")
 
 
 def test_plot_says_where_the_picture_lies(spec: Path, here: Here) -> None:

@@ -105,7 +105,7 @@ def _announce(work: Work, identity: str) -> None:
     store, key = store_folder(work.context.spec), spec_key(work.context.spec)
     slot = read_slot(store, key)
     if slot is not None:
-        write_slot(store, key, slot.goal, slot.tensors, {**slot.data, RESULT: identity})
+        write_slot(store, key, work.goal, slot.tensors, {**slot.data, RESULT: identity})
 
 
 def _new_text(work: Work, identity: str) -> tuple[Path, bytes | None, bytes]:

@@ -11,7 +11,7 @@ from nhnas.compiler.slot import Slot, read_slot, write_slot
 from nhnas.opening import resume
 from nhnas.out_of_memory import is_out_of_memory
 from nhnas.spec.errors import TrainingError
-from nhnas.work import Context, Work
+from nhnas.work import Work
 
 MOST = 3
 """Rollbacks of one version."""
@@ -35,7 +35,7 @@ def work_through(work: Work, work_on: Callable[[Work], Saved]) -> Saved:
             work.context.report.say(
                 f"{error}: back to the last good point, learning rate halved ({count} of {MOST})"
             )
-            work = _back(work.context, slot, count)
+            work = _back(work, slot, count)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -53,8 +53,9 @@ def _good_point(work: Work) -> Slot | None:
     return slot if slot is not None and slot.data.get("version") == work.version else None
 
 
-def _back(context: Context, slot: Slot, count: int) -> Work:
+def _back(work: Work, slot: Slot, count: int) -> Work:
     """Work that goes on from `slot`; a kill from now on finds it with this count."""
-    data = {**slot.data, "rollbacks": count}
-    write_slot(store_folder(context.spec), spec_key(context.spec), slot.goal, slot.tensors, data)
-    return resume(context, replace(slot, data=data))
+    slot = replace(slot, goal=work.goal, data={**slot.data, "rollbacks": count})
+    spec = work.context.spec
+    write_slot(store_folder(spec), spec_key(spec), slot.goal, slot.tensors, slot.data)
+    return resume(work.context, slot)

@@ -16,7 +16,8 @@ from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import read_slot
 from nhnas.report import Report
 from nhnas.spec.document import read_document
-from nhnas.spec.errors import InputError, Interrupted
+from nhnas.spec.errors import InputError, Interrupted, TrainingError
+from nhnas.trainer.engine import Engine
 from tests import tiny
 
 SLOW = tiny.DENSE.replace("lr: 0.05", "lr: 0.05, schedule: cosine")
@@ -114,3 +115,40 @@ def test_a_mean_of_the_last_weights_needs_to_know_which_are_the_last(tmp_path: P
     with pytest.raises(InputError, match=words):
         tiny.train(spec, epochs=4)
     assert 1 == tiny.train(spec, epochs=6)[0].version
+
+
+def test_the_new_bound_outlives_a_rollback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes back to a good point goes on to the bound of now, also after another interruption."""
+    spec = interrupted(tiny.make(tmp_path / "spec"), tiny.run, batch=5, steps=9)
+    honest, failures = Engine.train_batch, iter([TrainingError("the loss is nan")])
+
+    def train_batch(self: Engine, batch: Any, epoch: int, lr: float) -> Any:
+        for failure in failures:
+            raise failure
+        return honest(self, batch, epoch, lr)
+
+    monkeypatch.setattr(Engine, "train_batch", train_batch)
+    report = tiny.Counting(batch=1)
+    with pytest.raises(Interrupted):
+        tiny.run(spec, report, steps=1)
+    assert any("back to the last good point" in line for line in report.lines)
+    slot = read_slot(store_folder(spec), spec_key(spec), between_epochs=True)
+    assert slot is not None
+    assert {"command": "run", "steps": 1} == slot.goal["request"]
+    assert 1 == len(tiny.run(spec, steps=1))
+
+
+def test_the_new_bound_outlives_a_kill_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the last batch and the snapshot, where nothing else is saved."""
+    spec = tiny.make(tmp_path / "spec")
+    interrupted(spec, tiny.train, batch=6, epochs=6)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nhnas.commit.save_snapshot", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.train(spec, epochs=1)
+    slot = read_slot(store_folder(spec), spec_key(spec))
+    assert slot is not None
+    assert {"command": "train", "epochs": 1} == slot.goal["request"]

@@ -51,6 +51,7 @@ class Options:
 
 def step(spec: Path, to: int | None, options: Options, report: Report | None = None) -> list[Saved]:
     """One step of the search; nothing where version `to` is there already."""
+    _check_whole("to", to, 0)
     version = _version_of(spec, options)
     if to is not None and not version <= to <= version + 1:
         raise InputError(f"{spec} is at version {version}: one step leads to {version + 1}, not to {to}")
@@ -67,9 +68,10 @@ def run(
 ) -> list[Saved]:
     """Several steps: `steps` more, up to version `to`, or until a goal is met; what comes first ends it."""
     goals = parse_until(until)
+    _check_whole("to", to, 0)
     if (steps is not None and to is not None) or (steps is None and to is None and not goals):
         raise InputError("run needs either --steps N or --to VERSION, or --until GOAL, or both")
-    _check_positive("steps", steps)
+    _check_whole("steps", steps)
     version = _version_of(spec, options)
     if to is not None and to < version:
         raise InputError(f"{spec} is at version {version} already, beyond {to}; check out the older one")
@@ -81,14 +83,14 @@ def run(
 def train(spec: Path, epochs: int, options: Options, report: Report | None = None) -> list[Saved]:
     """Train without changing the architecture, along `train.schedule`, and save a version."""
     read_document(spec)  # a file that says nothing gets no store beside it
-    _check_positive("epochs", epochs)
+    _check_whole("epochs", epochs)
     request = Request("train", options.fresh, epochs=epochs)
     return train_under_lock(spec, request, options, lambda work: _follow(work, epochs), report)
 
 
-def _check_positive(name: str, number: int | None) -> None:
-    if number is not None and (type(number) is not int or number < 1):
-        raise InputError(f"{name}: expected a whole number, 1 or more, found {number!r}")
+def _check_whole(name: str, number: int | None, least: int = 1) -> None:
+    if number is not None and (type(number) is not int or number < least):
+        raise InputError(f"{name}: expected a whole number, {least} or more, found {number!r}")
 
 
 def _follow(work: Work, epochs: int) -> Saved:
@@ -118,6 +120,7 @@ def train_under_lock(
     edits: EditsFile | None = None,
 ) -> list[Saved]:
     """Hold the spec, and work until the goal's version is there; `edits` come first, on top of the file."""
+    _check_whole("probe_samples", options.probe_samples)
     store, key = store_folder(spec), spec_key(spec)
     with hold(store, key, options.wait, f"nhnas {request.command}"):
         context = Context(
@@ -137,10 +140,14 @@ def _until_goal(
     document = read_document(context.spec)
     version = _version_before(slot, document, context)
     if slot is not None and not is_same(request, slot):
-        context.report.say(
-            f"`{command_text(slot.goal['request'])}` was interrupted: this goes on with its work"
-        )
-        slot = replace(slot, goal=_goal(request, version, document))
+        waiting, goal = command_text(slot.goal["request"]), _goal(request, version, document)
+        if is_over(goal, version, document, context.report):
+            context.report.say(
+                f"`{waiting}` was interrupted and waits: the same command goes on, --discard drops it"
+            )
+            return []
+        context.report.say(f"`{waiting}` was interrupted: this goes on with its work")
+        slot = replace(slot, goal=goal)
     goal = _goal(request, version, document) if slot is None else slot.goal
     started = slot if slot is not None and is_midway(slot, document) else None
     if slot is None:

@@ -36,15 +36,32 @@ def find_images(root: Path, output: Path) -> Images:
     Looks at the folders and at one image: `nhnas check` looks at all. Raises InputError, a line each for what
     is wrong with the folders, and StorageError.
     """
+    told = f"--root {shown(root, 300)}"
+    for part in ("train", "test"):
+        if not (root / part).is_dir():
+            raise InputError(f"{told}: no folder {part} in it; expected train/<class>/* and test/<class>/*")
     tree = list_images(root)
     if tree.problems:
         raise InputError("\n".join(tree.problems))
+    if len(tree.train) < 2:
+        raise InputError(
+            f"{told}: one class, {shown(next(iter(tree.train)))}: there is nothing to tell apart"
+        )
     channels, height, width = first_shape(tree.files)
     if not height:
-        raise InputError(f"{shown(root, 300)}: none of its {len(tree.files)} files can be read as an image")
-    place = os.path.relpath(os.path.realpath(root), os.path.realpath(output.parent))
-    data = Data(dataset=IMAGE_FOLDER, root=place, augment=("crop", "flip"))
+        raise InputError(f"{told}: none of its {len(tree.files)} files can be read as an image")
+    data = Data(dataset=IMAGE_FOLDER, root=_named(root, output, told), augment=("crop", "flip"))
     return Images((channels, height, width), len(tree.train), data)
+
+
+def _named(root: Path, output: Path, told: str) -> str:
+    """The folder as seen from the spec."""
+    place = os.path.relpath(os.path.realpath(root), os.path.realpath(output.parent))
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{told}: a spec is UTF-8 and cannot name it; rename it, or a link to it") from None
+    return f"./{place}" if place.startswith("~") else place  # else somebody's home
 
 
 def images_text(images: Images) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +56,13 @@ def boundary_figure(spec: Path, fresh: bool = False, allow_import: bool = False)
         targets = dataset.train.targets.numpy()
         count = int(max(areas.max(), targets.max())) + 1
         _areas(axes, xs, ys, areas, count)
-        _samples(axes, points, targets, dataset.classes or range(count))
+        _samples(axes, points, targets, count)
         if count <= NAMED:
-            axes.legend(
+            legend = axes.legend(
                 loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, markerscale=2.0, frameon=False
             )
+            for text, name in zip(legend.get_texts(), dataset.classes or range(count), strict=False):
+                text.set_text(shown(str(name)))  # as a label a name with _ in front would be left out
     else:
         surface = axes.contourf(
             xs, ys, outputs[:, 0].numpy().reshape(POINTS, POINTS), levels=24, cmap="viridis"
@@ -80,9 +81,14 @@ def _areas(axes: Any, xs: Any, ys: Any, areas: Any, count: int) -> None:
         axes.contour(xs, ys, areas >= value, levels=[0.5], colors="#000000", linewidths=0.6)
 
 
-def _samples(axes: Any, points: Any, targets: Any, names: Sequence[object]) -> None:
+def is_hollow(value: int) -> bool:
+    """Filled and hollow by turns; the other way round where the markers come round."""
+    return (value + value // len(MARKERS)) % 2 == 1
+
+
+def _samples(axes: Any, points: Any, targets: Any, count: int) -> None:
     """Each class has a marker of its own, filled or hollow by turns."""
-    for value, name in enumerate(names):
+    for value in range(count):
         chosen = points[targets == value]
         colour = DARK[value % len(DARK)]
         axes.scatter(
@@ -90,8 +96,8 @@ def _samples(axes: Any, points: Any, targets: Any, names: Sequence[object]) -> N
             chosen[:, 1],
             s=9,
             marker=MARKERS[value % len(MARKERS)],
-            facecolors="#ffffff" if value % 2 else colour,
+            facecolors="#ffffff" if is_hollow(value) else colour,
             edgecolors=colour,
             linewidths=0.6,
-            label=shown(str(name)),
+            label=f"class {value}",
         )

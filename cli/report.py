@@ -43,18 +43,6 @@ def mute(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _write(text: str) -> None:
-    """To stdout, or nowhere once its terminal is gone: the hang-up that follows stops the command, or
-    `nohup` wants it to go on."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        mute(sys.stdout)
-
-
 class Lines:
     """Lines on stdout; on a terminal the last one counts the batches."""
 
@@ -89,10 +77,21 @@ class Lines:
         self._refreshed = time.monotonic()
         full = self.WIDTH * done // max(total, 1)
         bar = "━" * full + " " * (self.WIDTH - full)
-        _write(f"\r\x1b[K  {phase} {bar} {done}/{total} loss {loss:.4f}")
+        self._write(f"\r\x1b[K  {phase} {bar} {done}/{total} loss {loss:.4f}")
+
+    def _write(self, text: str) -> None:
+        """To stdout, or nowhere once its terminal is gone: the hang-up that follows stops the command, or
+        `nohup` wants it to go on."""
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError as error:
+            if not self._terminal or error.errno != errno.EIO:
+                raise
+            mute(sys.stdout)
 
     def _print(self, text: str) -> None:
-        _write(f"\r\x1b[K{text}\n" if self._terminal else f"{text}\n")
+        self._write(f"\r\x1b[K{text}\n" if self._terminal else f"{text}\n")
 
 
 def epoch_line(record: dict[str, Any]) -> str:

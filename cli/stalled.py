@@ -40,10 +40,17 @@ def stalled(goal: dict[str, Any], version: int, document: Document) -> str | Non
     if any(_gap(each, size) < _gap(each, sizes[-1]) for each in goals for size in sizes[:-1]):
         return None
     told = ", ".join(f"{each} ({now.text(each.name)})" for each in goals)
-    advice = "below 1 shrinks" if goals[0].sign == "<=" else "above 1 grows"
-    return (
-        f"not reached: {told}; {STEPS} steps came no nearer, so the run ends (search.add_to_remove {advice})"
-    )
+    return f"not reached: {told}; {STEPS} steps came no nearer, so the run ends{_advice(goals[0], document)}"
+
+
+def _advice(goal: Until, document: Document) -> str:
+    """What would change it, where the file does not have that yet."""
+    ratio = document.search.add_to_remove
+    if document.search.policy == "auto":
+        return " (search.target says which size the policy keeps)"
+    if goal.sign == "<=":
+        return " (search.add_to_remove below 1 shrinks)" if ratio >= 1.0 else ""
+    return " (search.add_to_remove above 1 grows)" if ratio <= 1.0 else ""
 
 
 def _is_to_change(document: Document, now: Figures) -> bool:

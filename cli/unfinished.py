@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nhnas.compiler.generations import last_heads
+from nhnas.compiler.generations import last_head, slot_keys
 from nhnas.compiler.lock import signer
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.goal import command_text
@@ -20,40 +20,43 @@ def unfinished(document: Document, spec: Path) -> Iterator[str]:
 
     `document` is what `spec` holds. Nothing is locked or verified. Raises StorageError.
     """
-    store, mine = store_folder(spec), spec_key(spec)
-    for key, head in last_heads(store):
-        if key == mine:
-            yield _own(document, spec, head, signer(store, key))
+    store, key = store_folder(spec), spec_key(spec)
+    head, holder = last_head(store, key), signer(store, key)
+    if holder is not None and not holder.command.startswith("nhnas gc"):
+        yield (
+            f"`{_command(head)}` runs: {holder}; {_where(head)}"
+            if head
+            else f"{holder} has saved nothing yet"
+        )
+    elif head is not None:
+        yield _interrupted(document, spec, head)
     yield from renamed(document, spec)
 
 
 def renamed(document: Document, spec: Path) -> Iterator[str]:
     """A line for each command that a file began which is gone, and whose version `spec` has now."""
-    for key, head in last_heads(store_folder(spec)):
-        if _is_renamed(document, spec, key, head):
+    if os.environ.get("NHNAS_STORE") or document.state is None:  # a key does not say where its file lay
+        return
+    store, folder = store_folder(spec), Path(os.path.realpath(spec)).parent
+    for key in slot_keys(store):
+        head = None if os.path.lexists(folder / key) else last_head(store, key)
+        if head is not None and _fits(head, document):
             yield (
                 f"`{_command(head)}` of {shown(key)} is not finished, and that file is gone: "
                 f"to go on, rename {spec.name} back"
             )
 
 
-def _is_renamed(document: Document, spec: Path, key: str, head: dict[str, Any]) -> bool:
-    if os.environ.get("NHNAS_STORE") or document.state is None:  # the key does not say where the file lay
-        return False
-    is_gone = not os.path.lexists(Path(os.path.realpath(spec)).parent / key)
-    return is_gone and document.state in (head["data"].get("file_state"), head["data"].get("result"))
+def _interrupted(document: Document, spec: Path, head: dict[str, Any]) -> str:
+    told = f"`{_command(head)}` was interrupted"
+    if _fits(head, document):
+        return f"{told} {_where(head)}: the same command goes on, --discard drops it"
+    return f"{told}, and {spec.name} is of another version now: --discard drops it"
 
 
-def _own(document: Document, spec: Path, head: dict[str, Any], holder: str | None) -> str:
-    if holder is not None:
-        return f"`{_command(head)}` runs: {holder}; {_where(head)}"
-    if document.state in (head["data"].get("file_state"), head["data"].get("result")):
-        return (
-            f"`{_command(head)}` was interrupted {_where(head)}: the same command goes on, --discard drops it"
-        )
-    return (
-        f"`{_command(head)}` was interrupted, and {spec.name} is of another version now: --discard drops it"
-    )
+def _fits(head: dict[str, Any], document: Document) -> bool:
+    """Whether a command goes on with this file: it is at what it began with, or at what it saved."""
+    return document.state in [head["data"][key] for key in ("file_state", "result") if key in head["data"]]
 
 
 def _where(head: dict[str, Any]) -> str:

@@ -42,6 +42,8 @@ class Until:
 
 def parse_until(texts: Iterable[str]) -> tuple[Until, ...]:
     """The goals, in one order whatever theirs was. Raises InputError, one line."""
+    if not isinstance(texts, Iterable):
+        raise InputError(f"until: expected a goal such as params=70000, or a list of them, found {texts!r}")
     return tuple(sorted({_parsed(text) for text in texts}))
 
 
@@ -77,8 +79,8 @@ def is_met(goal: Until, figures: Figures) -> bool:
     return min(value, before) <= goal.value <= max(value, before)
 
 
-def _parsed(text: str) -> Until:
-    found = _GOAL.fullmatch(text)
+def _parsed(text: object) -> Until:
+    found = _GOAL.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise InputError(f"--until {shown(text)}: {FORM}")
     name, sign, number = found.groups()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nhnas.compiler.files import storing
+from nhnas.spec.errors import StorageError
 
 DIGEST = 64
 """Hex digits of a SHA-256."""
@@ -38,19 +38,24 @@ def generation_path(folder: Path, generation: Generation) -> Path:
     return folder / f"{generation.number}{'.midway' if generation.midway else ''}.slot"
 
 
-def last_heads(store: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Key of each spec with an unfinished command, and what that wrote last: no tensors, nothing verified.
-
-    What cannot be read is left out: who goes on with the command is told. Raises StorageError.
-    """
+def slot_keys(store: Path) -> list[str]:
+    """Keys of the specs that have, or had, a running command. Raises StorageError."""
     folder = store / "slots"
     with storing(folder):
-        keys = sorted(os.listdir(folder)) if folder.is_dir() else []
-    for key in keys:
-        if found := generations(folder / key):
-            head = _head(generation_path(folder / key, found[-1]))
-            if head is not None:
-                yield key, head
+        return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+
+def last_head(store: Path, key: str) -> dict[str, Any] | None:
+    """What the unfinished command of a spec wrote last: no tensors, nothing verified.
+
+    None where there is none, and where it cannot be read: who goes on with the command is told.
+    """
+    folder = store / "slots" / key
+    try:
+        found = generations(folder)
+        return _head(generation_path(folder, found[-1])) if found else None
+    except StorageError:
+        return None
 
 
 def _head(path: Path) -> dict[str, Any] | None:
@@ -60,7 +65,14 @@ def _head(path: Path) -> dict[str, Any] | None:
             head = json.loads(file.readline())
     except (OSError, ValueError):  # removed meanwhile, or damaged
         return None
-    is_whole = (
-        isinstance(head, dict) and isinstance(head.get("goal"), dict) and isinstance(head.get("data"), dict)
-    )
-    return head if is_whole else None
+    return head if _is_whole(head) else None
+
+
+def _is_whole(head: Any) -> bool:
+    """Whether what is told of a command is there."""
+    try:
+        data = head["data"]
+        is_told = isinstance(head["goal"]["request"]["command"], str)
+        return is_told and ("stage" not in data or None not in (data["version"], data["progress"]["epoch"]))
+    except (KeyError, TypeError):
+        return False

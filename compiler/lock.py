@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from nhnas.compiler.files import one_line, storing, sweep
@@ -58,14 +59,25 @@ def hold(store: Path, spec_name: str, wait: bool = False, command: str = "nhnas"
             os.close(descriptor)
 
 
-def signer(store: Path, spec_name: str) -> str | None:
+@dataclass(frozen=True)
+class Holder:
+    """Who signed a lock."""
+
+    process: int
+    host: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"process {self.process} ({self.command}) on {self.host}"
+
+
+def signer(store: Path, spec_name: str) -> Holder | None:
     """Who signed the lock of a spec last, None where they surely run no more; takes no lock."""
     try:
-        lines = lock_file(store, spec_name).read_text("utf-8", "replace").splitlines()
+        text = lock_file(store, spec_name).read_text("utf-8", "replace")
     except OSError:
         return None
-    is_signed = len(lines) == 3 and lines[0].isdecimal()
-    return _named(lines) if is_signed and not _is_gone(int(lines[0]), lines[1]) else None
+    return _living(text)
 
 
 def _acquire(descriptor: int, spec_name: str, wait: bool) -> None:
@@ -77,9 +89,11 @@ def _acquire(descriptor: int, spec_name: str, wait: bool) -> None:
 
 
 def _sign(descriptor: int, command: str) -> None:
-    """Process, host and command, for the message of those who come later."""
+    """Process, host, command and the process's start, for the message of those who come later."""
+    process = os.getpid()
+    lines = (process, socket.gethostname(), one_line(command), _started(process) or "")
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n{socket.gethostname()}\n{one_line(command)}\n".encode(), 0)
+    os.pwrite(descriptor, "".join(f"{line}\n" for line in lines).encode(), 0)
 
 
 def _unsign(descriptor: int) -> None:
@@ -92,24 +106,41 @@ def _holder(descriptor: int) -> str:
     """Who signed; what names nobody, or one who is gone, is read again: the holder is about to sign."""
     end = time.monotonic() + _SIGNING
     while True:
-        lines = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").splitlines()
-        is_signed = len(lines) == 3 and lines[0].isdecimal()
-        if (is_signed and not _is_gone(int(lines[0]), lines[1])) or time.monotonic() > end:
-            break
+        text = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
+        if (found := _living(text)) is not None:
+            return str(found)
+        if time.monotonic() > end:
+            return str(_signed(text) or "another process")
         time.sleep(0.005)
-    if not is_signed:
-        return "another process"
-    return _named(lines)
 
 
-def _named(lines: list[str]) -> str:
-    return f"process {lines[0]} ({one_line(lines[2])}) on {one_line(lines[1])}"
+def _signed(text: str) -> Holder | None:
+    lines = text.splitlines()
+    if len(lines) not in (3, 4) or not lines[0].isdecimal():
+        return None
+    return Holder(int(lines[0]), one_line(lines[1]), one_line(lines[2]))
 
 
-def _is_gone(process: int, host: str) -> bool:
-    """Whether it surely runs no more; nothing is known of other hosts."""
-    if host != socket.gethostname():
-        return False
+def _living(text: str) -> Holder | None:
+    """Who signed, unless they surely run no more."""
+    found = _signed(text)
+    if found is None or found.host != one_line(socket.gethostname()):
+        return found  # nothing is known of other hosts
+    start = [*text.splitlines(), ""][3]
+    is_other = bool(start) and _started(found.process) not in (None, start)
+    return None if is_other or _is_gone(found.process) else found
+
+
+def _started(process: int) -> str | None:
+    """When a process of this host began (proc(5), `starttime`): numbers come round again."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _is_gone(process: int) -> bool:
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

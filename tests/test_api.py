@@ -240,6 +240,25 @@ def test_a_part_of_an_epoch_is_refused(spec: Path) -> None:
     assert nhnas.load(spec).state is None
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("run", {"to": "9"}, "to: expected a whole number, 0 or more, found '9'"),
+        ("step", {"to": 1.0}, "to: expected a whole number, 0 or more, found 1.0"),
+        ("step", {"probe_samples": 0}, "probe_samples: expected a whole number, 1 or more, found 0"),
+        ("run", {"until": 5}, "until: expected a goal such as params=70000, or a list of them, found 5"),
+        ("run", {"until": [5]}, "--until 5: write NAME=VALUE"),
+    ],
+)
+def test_arguments_of_another_kind_are_one_line(
+    name: str, given: dict[str, typing.Any], message: str, spec: Path
+) -> None:
+    """An InputError like any other, before anything happens."""
+    with pytest.raises(InputError, match="^" + re.escape(message)):
+        getattr(nhnas, name)(spec, **given)
+    assert not (spec.parent / ".nhnas").exists()
+
+
 def test_figures_and_history_are_those_of_the_command_line(spec: Path) -> None:
     """Of an untrained file there is no history; a version's figure is what evaluating it gives."""
     assert [] == nhnas.history(spec)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nhnas.base import load_base
 from nhnas.command import Options
 from nhnas.command import run as run_command
 from nhnas.compiler.history import load_info
@@ -19,6 +21,7 @@ from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError, Interrupted, TrainingError
 from nhnas.trainer.engine import Engine
 from tests import tiny
+from tests.test_resume import killer
 
 SLOW = tiny.DENSE.replace("lr: 0.05", "lr: 0.05, schedule: cosine")
 
@@ -29,9 +32,9 @@ def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
-def until(spec: Path, report: Report | None = None) -> Any:
-    """A run to a size that the second step reaches."""
-    return run_command(spec, None, None, Options(), report, ["epochs=8"])
+def until(spec: Path, report: Report | None = None, goals: Sequence[str] = ("epochs=8",)) -> Any:
+    """A run to an age that the second step reaches."""
+    return run_command(spec, None, None, Options(), report, goals)
 
 
 def interrupted(spec: Path, command: Callable[..., Any], batch: int = 3, **words: Any) -> Path:
@@ -152,3 +155,33 @@ def test_the_new_bound_outlives_a_kill_at_the_end(tmp_path: Path, monkeypatch: p
     slot = read_slot(store_folder(spec), spec_key(spec))
     assert slot is not None
     assert {"command": "train", "epochs": 1} == slot.goal["request"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [(tiny.step, {"to": 1}), (tiny.run, {"to": 1}), (partial(until, goals=["epochs=3"]), {})],
+)
+@pytest.mark.parametrize("midway", [True, False])
+def test_a_bound_that_is_met_already_leaves_what_waits(
+    command: Callable[..., Any],
+    words: dict[str, int],
+    midway: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is trained beyond it; the interrupted run, midway or between two steps, still goes on."""
+    whole, spec = tiny.make(tmp_path / "whole"), tiny.make(tmp_path / "spec")
+    tiny.run(whole, steps=3)
+    with monkeypatch.context() as patch:
+        if not midway:
+            patch.setattr("nhnas.command.load_base", killer(load_base, call=2))
+        with pytest.raises(Interrupted if midway else KeyboardInterrupt):
+            tiny.run(spec, tiny.Counting(batch=14 if midway else 0), steps=3)
+    assert 1 == read_document(spec).version
+    before = tiny.outcome(spec)
+    assert [] == command(spec, report := tiny.Counting(), **words)
+    told = "`nhnas run --steps 3` was interrupted and waits: the same command goes on, --discard drops it"
+    assert told == report.lines[-1]
+    assert before == tiny.outcome(spec)
+    tiny.run(spec, steps=3)
+    assert tiny.outcome(whole) == tiny.outcome(spec)

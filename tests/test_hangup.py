@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import pty
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nhnas.report import Lines
 from nhnas.spec.document import read_document
 from nhnas.unfinished import unfinished
 from tests import tiny
@@ -60,3 +63,32 @@ def test_what_is_to_outlive_its_terminal_does(tmp_path: Path, whole: str | None)
     spec = tiny.make(tmp_path / "spec", LONG)
     assert 0 == hung_up(spec, IGNORING)
     assert whole == read_document(spec).state
+
+
+class Broken(io.StringIO):
+    """A stdout that cannot be written to."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_failing_disk_behind_stdout_is_no_closed_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that is gone is passed over; of a file the command hears."""
+    muted: list[object] = []
+    monkeypatch.setattr("nhnas.report.mute", muted.append)
+    for is_terminal in (True, False):
+        monkeypatch.setattr(sys, "stdout", Broken(is_terminal))
+        lines = Lines()
+        if is_terminal:
+            lines.say("one line")
+            assert [sys.stdout] == muted
+        else:
+            with pytest.raises(OSError, match="Input/output error"):
+                lines.say("one line")

@@ -109,7 +109,11 @@ def test_a_resnet_for_a_folder(tmp_path: Path) -> None:
             {"classes": 10, "root": Path("x")},
             "^--classes are those of the images: leave it out beside --root$",
         ),
-        ("image-folder", {"root": Path("nowhere")}, r"no folder nowhere/train"),
+        (
+            "image-folder",
+            {"root": Path("nowhere")},
+            r"^--root nowhere: no folder train in it; expected train/<class>/\* and test/<class>/\*$",
+        ),
         ("image_folder", {}, "^no template 'image_folder'; did you mean image-folder"),
     ],
 )
@@ -125,8 +129,41 @@ def test_what_does_not_fit_is_one_line(
 
 def test_a_folder_without_an_image_that_can_be_read(tmp_path: Path) -> None:
     """Says so; `nhnas check` would name each."""
-    root = make_images(tmp_path / "images", 6, 6, ("a",))
+    root = make_images(tmp_path / "images", 6, 6, ("a", "b"))
     for path in root.rglob("*.png"):
         path.write_text("no image")
-    with pytest.raises(InputError, match=r"none of its 12 files can be read as an image$"):
+    with pytest.raises(InputError, match=r"none of its 24 files can be read as an image$"):
         init("image-folder", tmp_path / "spec.yaml", root=root)
+
+
+def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:
+    """Its name is told: often a folder too many lies in between."""
+    root = make_images(tmp_path / "images", 6, 6, ("all",))
+    with pytest.raises(InputError, match=r"images: one class, all: there is nothing to tell apart$"):
+        init("image-folder", tmp_path / "spec.yaml", root=root)
+
+
+def test_a_folder_like_a_home_is_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` is one of this name, not somebody's home."""
+    make_images(tmp_path / "~", 6, 6)
+    monkeypatch.chdir(tmp_path)
+    init("image-folder", Path("spec.yaml"), root=Path("./~"))
+    assert "./~" == read_document(tmp_path / "spec.yaml").data.root
+    assert 0 == check([tmp_path / "spec.yaml"])
+
+
+def test_a_name_that_a_spec_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8; a link to the folder does."""
+    root = make_images(tmp_path / os.fsdecode(b"im\xff"), 6, 6)
+    with pytest.raises(InputError, match=r"a spec is UTF-8 and cannot name it; rename it, or a link to it$"):
+        init("image-folder", tmp_path / "spec.yaml", root=root)
+
+
+def test_nothing_but_the_line_is_said_of_large_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow's own warnings are not: here they would be errors."""
+    root = make_images(tmp_path / "images", 20, 20)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    init("image-folder", tmp_path / "spec.yaml", root=root)
+    assert (3, 20, 20) == read_document(tmp_path / "spec.yaml").architecture.input

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nhnas.plot import plot
-from nhnas.plot_boundary import DARK, LIGHT, MARKERS, boundary_figure
+from nhnas.plot_boundary import DARK, LIGHT, MARKERS, NAMED, boundary_figure, is_hollow
 from nhnas.spec.errors import InputError
 from tests import tiny
 
@@ -75,3 +75,15 @@ def test_classes_are_named_and_differ_without_colour(tmp_path: Path) -> None:
     greys = [float(np.dot((0.299, 0.587, 0.114), matplotlib.colors.to_rgb(colour))) for colour in LIGHT]
     assert [] == [pair for pair in itertools.pairwise([*greys, greys[0]]) if abs(pair[0] - pair[1]) < 0.15]
     assert len(set(MARKERS)) == len(MARKERS) == len(LIGHT) == len(DARK)
+    assert NAMED == len({(MARKERS[n % len(MARKERS)], is_hollow(n)) for n in range(NAMED)})
+
+
+def test_any_name_of_a_class_stands_in_the_legend(tmp_path: Path) -> None:
+    """Also one that begins with _, which is a hint to matplotlib to leave it out, and one like a formula."""
+    spec = tiny.make(tmp_path / "work")
+    data = spec.with_name("mydata.py")
+    named = data.read_text().replace("test=split(40))", "test=split(40), classes=('_a', '$x$'))")
+    data.write_text(named)
+    legend = boundary_figure(spec).axes[0].get_legend()
+    assert legend is not None
+    assert ["_a", "$x$"] == [entry.get_text() for entry in legend.get_texts()]

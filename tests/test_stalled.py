@@ -16,7 +16,8 @@ from nhnas.log import history
 from nhnas.report import Report
 from nhnas.spec.document import parse_document, read_document
 from nhnas.spec.errors import InputError, Interrupted
-from nhnas.stalled import STEPS, stalled
+from nhnas.stalled import STEPS, _advice, stalled
+from nhnas.until import Until
 from tests import tiny
 
 GROWING = tiny.DENSE.replace("add: 8", "add: 8, add_to_remove: 4.0")
@@ -60,6 +61,18 @@ def test_a_run_that_goes_away_from_its_goal_ends(tmp_path: Path) -> None:
         run_until(spec, "params<=9")
     assert [1, 2, 3, 4, 5, 6] == [record["version"] for record in history(spec)]
     assert read_slot(store_folder(spec), spec_key(spec)) is None
+
+
+def test_the_advice_is_one_that_the_file_does_not_follow_yet(grown: Path) -> None:
+    """What a policy keeps is said by its target; who shrinks already is not told to."""
+    text = grown.read_text()
+    told = "search.target says which size the policy keeps"
+    auto = parse_document(text.replace("add: 8", "policy: auto, target: {params: 900}").encode(), grown)
+    assert f" ({told})" == _advice(Until("params", "<=", 9.0), auto)
+    shrinking = parse_document(text.replace("add_to_remove: 4.0", "add_to_remove: 0.5").encode(), grown)
+    assert "" == _advice(Until("params", "<=", 9.0), shrinking)
+    assert " (search.add_to_remove above 1 grows)" == _advice(Until("params", ">=", 9.0), shrinking)
+    assert "" == _advice(Until("params", ">=", 9.0), read_document(grown))
 
 
 def test_a_bound_is_kept(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ def data_root(data: Data, folder: Path) -> Path:
 
 
 def _expanded(path: str, told: str) -> Path:
+    if not path.startswith("~"):  # Path reads ./~ as ~
+        return Path(path)
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

@@ -72,7 +72,8 @@ def bad_images(paths: Sequence[Path]) -> list[Bad]:
 def first_shape(paths: Sequence[Path]) -> tuple[int, ...]:
     """Shape of the first good image; (3, 0, 0) where there is none."""
     good = (image.shape for image in map(try_decode, paths) if not isinstance(image, Bad))
-    return next(good, (3, 0, 0))
+    with unwarned():
+        return next(good, (3, 0, 0))
 
 
 def _shape_of(image: Pixels | Bad) -> tuple[int, ...] | Bad:

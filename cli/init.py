@@ -57,10 +57,13 @@ def templates() -> list[str]:
     return [*sorted(file.stem for file in _FOLDER.glob("*.yaml")), RESNET]
 
 
-def template_text(template: str, width: int | None = None, blocks: int | None = None) -> bytes:
-    """The spec file of a template that needs no folder. Raises InputError for an unknown name."""
+def template_text(
+    template: str, width: int | None = None, blocks: int | None = None, classes: int | None = None
+) -> bytes:
+    """The spec file of a template that needs no folder; the numbers are resnet's. Raises InputError."""
     _check_template(template)
-    return _text(template, width, blocks, None, None)
+    _check_options(template, (width, blocks, classes), None)
+    return _text(template, width, blocks, classes, None)
 
 
 def _check_template(template: str) -> None:

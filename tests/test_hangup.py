@@ -23,10 +23,13 @@ START = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
     "os.execv(sys.executable, [sys.executable, '-m', 'nhnas', 'step', 'spec.yaml'])"
 )
-IGNORING = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+HEARING, IGNORING = (
+    f"import signal; signal.signal(signal.SIGHUP, signal.SIG_{how});" for how in ("DFL", "IGN")
+)
+"""The tests themselves may run under nohup."""
 
 
-def hung_up(spec: Path, before: str = "") -> int:
+def hung_up(spec: Path, before: str = HEARING) -> int:
     """Exit code of a step whose terminal is closed after its first epoch."""
     master, slave = pty.openpty()
     words = [sys.executable, "-c", before + START]

@@ -18,7 +18,7 @@ from nhnas.spec.shown import shown
 def unfinished(document: Document, spec: Path) -> Iterator[str]:
     """A line for the file's own command, if it runs or was interrupted, and for each of a renamed file.
 
-    `document` is what `spec` holds. Nothing is locked or verified. Raises StorageError.
+    `document` is what `spec` holds. Nothing is verified. Raises StorageError.
     """
     store, key = store_folder(spec), spec_key(spec)
     head, holder = last_head(store, key), signer(store, key)

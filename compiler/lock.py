@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from nhnas.compiler.place import create_store, lock_file, slot_folder, snapshots
 from nhnas.spec.errors import BusyError
 
 _held: set[int] = set()
+TRIES, PAUSE = 5, 0.01
+"""Before a lock counts as held: who only reads asks whether it is, for microseconds; seconds between two."""
 _SIGNING = 0.5
 """Seconds that a holder is given to sign; it takes microseconds where the machine is not busy."""
 
@@ -48,11 +50,7 @@ def hold(store: Path, spec_name: str, wait: bool = False, command: str = "nhnas"
             _sign(descriptor, command)
         for folder in (store, snapshots_folder(store), slot_folder(store, spec_name)):
             sweep(folder)
-        try:
-            yield
-        finally:
-            if descriptor in _held:
-                _unsign(descriptor)
+        yield
     finally:
         if descriptor in _held:  # not in a forked child
             _held.discard(descriptor)
@@ -72,77 +70,60 @@ class Holder:
 
 
 def signer(store: Path, spec_name: str) -> Holder | None:
-    """Who signed the lock of a spec last, None where they surely run no more; takes no lock."""
+    """Who holds the lock of a spec, as far as they have signed it; None where nobody does.
+
+    Asked by a shared lock of microseconds, which a command that begins meanwhile waits for. Raises nothing.
+    """
     try:
-        text = lock_file(store, spec_name).read_text("utf-8", "replace")
+        with open(lock_file(store, spec_name), "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _signed(file.read(4096).decode("utf-8", "replace"))
     except OSError:
-        return None
-    return _living(text)
+        pass
+    return None
 
 
 def _acquire(descriptor: int, spec_name: str, wait: bool) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        holder = _holder(descriptor)
-        raise BusyError(f"{one_line(spec_name)} is held by {holder}; try later, or --wait") from None
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return
+        except BlockingIOError:
+            time.sleep(PAUSE)
+    raise BusyError(f"{one_line(spec_name)} is held by {_holder(descriptor)}; try later, or --wait")
 
 
 def _sign(descriptor: int, command: str) -> None:
-    """Process, host, command and the process's start, for the message of those who come later."""
-    process = os.getpid()
-    lines = (process, socket.gethostname(), one_line(command), _started(process) or "")
+    """Process, host and command, for the message of those who come later."""
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, "".join(f"{line}\n" for line in lines).encode(), 0)
-
-
-def _unsign(descriptor: int) -> None:
-    """The process may live on, as a notebook's does."""
-    with suppress(OSError):
-        os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n{socket.gethostname()}\n{one_line(command)}\n".encode(), 0)
 
 
 def _holder(descriptor: int) -> str:
     """Who signed; what names nobody, or one who is gone, is read again: the holder is about to sign."""
     end = time.monotonic() + _SIGNING
     while True:
-        text = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
-        if (found := _living(text)) is not None:
-            return str(found)
-        if time.monotonic() > end:
-            return str(_signed(text) or "another process")
+        found = _signed(os.pread(descriptor, 4096, 0).decode("utf-8", "replace"))
+        if (found is not None and not _is_gone(found)) or time.monotonic() > end:
+            return str(found or "another process")
         time.sleep(0.005)
 
 
 def _signed(text: str) -> Holder | None:
     lines = text.splitlines()
-    if len(lines) not in (3, 4) or not lines[0].isdecimal():
+    if len(lines) != 3 or not lines[0].isdecimal():
         return None
     return Holder(int(lines[0]), one_line(lines[1]), one_line(lines[2]))
 
 
-def _living(text: str) -> Holder | None:
-    """Who signed, unless they surely run no more."""
-    found = _signed(text)
-    if found is None or found.host != one_line(socket.gethostname()):
-        return found  # nothing is known of other hosts
-    start = [*text.splitlines(), ""][3]
-    is_other = bool(start) and _started(found.process) not in (None, start)
-    return None if is_other or _is_gone(found.process) else found
-
-
-def _started(process: int) -> str | None:
-    """When a process of this host began (proc(5), `starttime`): numbers come round again."""
+def _is_gone(holder: Holder) -> bool:
+    """Whether it surely runs no more; nothing is known of other hosts."""
+    if holder.host != one_line(socket.gethostname()):
+        return False
     try:
-        stat = Path(f"/proc/{process}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return None
-    return stat.rpartition(")")[2].split()[19]
-
-
-def _is_gone(process: int) -> bool:
-    try:
-        os.kill(process, 0)
+        os.kill(holder.process, 0)
     except (ProcessLookupError, OverflowError):
         return True
     except PermissionError:

@@ -140,14 +140,9 @@ def _until_goal(
     document = read_document(context.spec)
     version = _version_before(slot, document, context)
     if slot is not None and not is_same(request, slot):
-        waiting, goal = command_text(slot.goal["request"]), _goal(request, version, document)
-        if is_over(goal, version, document, context.report):
-            context.report.say(
-                f"`{waiting}` was interrupted and waits: the same command goes on, --discard drops it"
-            )
+        slot = _under(_goal(request, version, document), slot, version, document, context)
+        if slot is None:
             return []
-        context.report.say(f"`{waiting}` was interrupted: this goes on with its work")
-        slot = replace(slot, goal=goal)
     goal = _goal(request, version, document) if slot is None else slot.goal
     started = slot if slot is not None and is_midway(slot, document) else None
     if slot is None:
@@ -185,6 +180,18 @@ def _until_goal(
             write_slot(store, key, goal, {}, {"file_state": saved[-1].state})
     clear_slot(store, key)
     return saved
+
+
+def _under(
+    goal: dict[str, Any], slot: Slot, version: int, document: Document, context: Context
+) -> Slot | None:
+    """The slot of another command under this goal; None where that is met, and the other one waits on."""
+    waiting = f"`{command_text(slot.goal['request'])}` was interrupted"
+    if is_over(goal, version, document, context.report):
+        context.report.say(f"{waiting} and waits: the same command goes on, --discard drops it")
+        return None
+    context.report.say(f"{waiting}: this goes on with its work")
+    return replace(slot, goal=goal)
 
 
 def _has_ended(goal: dict[str, Any], version: int, document: Document, context: Context) -> bool:

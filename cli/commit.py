@@ -14,6 +14,7 @@ from nhnas.compiler.files import read_file, replace_text, write_file
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import read_slot, write_slot
 from nhnas.compiler.store import Snapshot, identify, save_snapshot
+from nhnas.goal import RESULT
 from nhnas.settings import settings_of
 from nhnas.spec.canonical import canonical, same_architecture
 from nhnas.spec.document import Document, parse_document
@@ -23,9 +24,6 @@ from nhnas.spec.notes import with_notes
 from nhnas.spec.rewrite import rewrite
 from nhnas.trainer.evaluate import evaluate
 from nhnas.work import Work
-
-RESULT = "result"
-"""Key of the slot's data: the id of the version that was about to be saved."""
 
 
 @dataclass(frozen=True)

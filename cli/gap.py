@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nhnas.compiler.family import load_family
+from nhnas.compiler.family import ancestry, load_family
 from nhnas.compiler.place import store_folder
 from nhnas.spec.document import Document
 
@@ -14,17 +14,12 @@ def gap_text(document: Document) -> str | None:
     """
     if document.state is None or document.path is None:
         return None
-    family, state = load_family(store_folder(document.path)), document.state
-    seen: set[str] = set()
-    while state in family.heads and state not in seen:
-        seen.add(state)
-        head = family.heads[state]
-        if head.parent is None:
-            return None
-        if head.parent not in family.heads.keys() | family.damaged.keys():
+    family = load_family(store_folder(document.path))
+    oldest = [family.heads[snapshot] for snapshot in ancestry(family, document.state)][-1:]
+    for head in oldest:
+        if head.parent is not None and head.parent not in family.heads.keys() | family.damaged.keys():
             return (
                 f"version {head.version} came from {head.parent}, which is not in the store: nothing before "
                 "it is shown"
             )
-        state = head.parent
     return None

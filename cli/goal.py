@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,15 @@ from nhnas.until import Until, check_until, directed, first_met, parse_until
 
 if TYPE_CHECKING:
     from nhnas.work import Context
+
+
+RESULT = "result"
+"""Key of a slot's data: the snapshot that is about to be saved."""
+
+
+def goes_with(data: Mapping[str, Any], document: Document) -> bool:
+    """Whether a slot's command goes on with a file: it is at what that began with, or at what it saved."""
+    return document.state in [data[key] for key in ("file_state", RESULT) if key in data]
 
 
 def check_goals(goals: Sequence[Until], document: Document, fresh: bool) -> None:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nhnas.commit import RESULT
 from nhnas.compiler.slot import Slot
-from nhnas.goal import command_text
+from nhnas.goal import RESULT, command_text, goes_with
 from nhnas.spec.document import Document, parse_document, read_document
 from nhnas.spec.errors import InputError
 from nhnas.until import Until
@@ -42,7 +41,7 @@ def checked(slot: Slot | None, request: Request, spec: Path) -> Slot | None:
             "command, or --discard it"
         )
     document = read_document(spec)
-    if document.state != slot.data["file_state"] and not _is_committed(slot, document):
+    if not goes_with(slot.data, document):
         state = slot.data["file_state"]
         start = "an untrained file" if state is None else f"state {state}"
         raise InputError(
@@ -79,9 +78,5 @@ def _other(request: Request, slot: Slot) -> str | None:
 
 def is_midway(slot: Slot, document: Document) -> bool:
     """Whether the slot holds a version that has begun and is not saved yet."""
-    return bool(slot.data.get("stage")) and not _is_committed(slot, document)
-
-
-def _is_committed(slot: Slot, document: Document) -> bool:
-    """Whether the version that the slot was working on has been saved already."""
-    return document.state is not None and document.state == slot.data.get(RESULT)
+    is_saved = document.state is not None and document.state == slot.data.get(RESULT)
+    return bool(slot.data.get("stage")) and not is_saved

@@ -105,10 +105,10 @@ def _resnet(width: int, blocks: int, classes: int, images: Images | None) -> byt
     depth, hundred = 2 * STAGES * blocks + 2, classes == 100
     what = images.text if images else "CIFAR-100" if hundred else "CIFAR-10"
     also = " --root …" if images else "" if classes == 10 else f" --classes {classes}"
-    arch = resnet(width, blocks, images.classes if images else classes)
+    size = (images.classes, images.shape) if images else (classes,)
     return new_document(
         f"resnet{depth}",
-        arch.model_copy(update={"input": images.shape}) if images else arch,
+        resnet(width, blocks, *size),
         images.data
         if images
         else Data(dataset="cifar100" if hundred else "cifar10", augment=("crop", "flip")),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-from nhnas.compiler.history import Info, load_info
-from nhnas.compiler.place import snapshot_folder, store_folder
+from nhnas.compiler.history import Info, newest_first
+from nhnas.compiler.place import store_folder
 from nhnas.figures import SIZES, Figures, figures, sizes_of
 from nhnas.settings import SETTINGS, changed, settings_of
 from nhnas.spec.document import Document
@@ -29,9 +27,11 @@ def stalled(goal: dict[str, Any], version: int, document: Document) -> str | Non
     if goal["to"] is not None or not goals or any(each.name not in SIZES for each in goals):
         return None
     now = figures(document)
-    if version - goal["from"] < STEPS or document.path is None or _is_to_change(document, now):
+    if version - goal["from"] < STEPS or document.path is None or document.state is None:
         return None
-    last = list(islice(_newest_first(store_folder(document.path), document.state), STEPS + 1))
+    if _is_to_change(document, now):
+        return None
+    last = list(islice(newest_first(store_folder(document.path), document.state), STEPS + 1))
     if len(last) <= STEPS or any(_is_steered(info) for info in last[: STEPS - 1]):
         return None
     if changed(last[0].state["info"].get(SETTINGS, {}), settings_of(document)):
@@ -58,13 +58,6 @@ def _is_to_change(document: Document, now: Figures) -> bool:
     search = document.search
     looks_for_accuracy = search.policy == "auto" and search.target is not None and search.target.accuracy
     return bool(looks_for_accuracy) or any(now.now["epochs"] < entry["until"] for entry in search.schedule)
-
-
-def _newest_first(store: Path, state: str | None) -> Iterator[Info]:
-    while state is not None and snapshot_folder(store, state).is_dir():
-        info = load_info(store, state)
-        yield info
-        state = info.parent
 
 
 def _is_steered(info: Info) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from nhnas.compiler.generations import last_head, slot_keys
 from nhnas.compiler.lock import signer
 from nhnas.compiler.place import spec_key, store_folder
-from nhnas.goal import command_text
+from nhnas.goal import command_text, goes_with
 from nhnas.spec.document import Document
 from nhnas.spec.shown import shown
 
@@ -40,7 +40,7 @@ def renamed(document: Document, spec: Path) -> Iterator[str]:
     store, folder = store_folder(spec), Path(os.path.realpath(spec)).parent
     for key in slot_keys(store):
         head = None if os.path.lexists(folder / key) else last_head(store, key)
-        if head is not None and _fits(head, document):
+        if head is not None and goes_with(head["data"], document):
             yield (
                 f"`{_command(head)}` of {shown(key)} is not finished, and that file is gone: "
                 f"to go on, rename {spec.name} back"
@@ -49,14 +49,9 @@ def renamed(document: Document, spec: Path) -> Iterator[str]:
 
 def _interrupted(document: Document, spec: Path, head: dict[str, Any]) -> str:
     told = f"`{_command(head)}` was interrupted"
-    if _fits(head, document):
+    if goes_with(head["data"], document):
         return f"{told} {_where(head)}: the same command goes on, --discard drops it"
     return f"{told}, and {spec.name} is of another version now: --discard drops it"
-
-
-def _fits(head: dict[str, Any], document: Document) -> bool:
-    """Whether a command goes on with this file: it is at what it began with, or at what it saved."""
-    return document.state in [head["data"][key] for key in ("file_state", "result") if key in head["data"]]
 
 
 def _where(head: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nhnas.compiler.files import storing
+from nhnas.compiler.place import slot_folder
 from nhnas.spec.errors import StorageError
 
 DIGEST = 64
@@ -50,7 +51,7 @@ def last_head(store: Path, key: str) -> dict[str, Any] | None:
 
     None where there is none, and where it cannot be read: who goes on with the command is told.
     """
-    folder = store / "slots" / key
+    folder = slot_folder(store, key)
     try:
         found = generations(folder)
         return _head(generation_path(folder, found[-1])) if found else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,19 +92,25 @@ def claimed_head(store: Path, snapshot: str) -> Head | None:
         return None
 
 
-def lineage(store: Path, snapshot: str) -> list[Info]:
-    """The snapshot and its ancestors as far back as the store has them, oldest first.
+def newest_first(store: Path, snapshot: str) -> Iterator[Info]:
+    """The snapshot and its ancestors as far back as the store has them, each read when it is asked for.
 
     Raises as `load_info` does, and InputError where parents run in a circle.
     """
-    infos: dict[str, Info] = {}
+    seen: set[str] = set()
     current: str | None = snapshot
     while current is not None and (current == snapshot or snapshot_folder(store, current).is_dir()):
-        if current in infos:
+        if current in seen:
             raise InputError(f"{one_line(snapshot_folder(store, current))}: is its own ancestor; {ADVICE}")
-        infos[current] = load_info(store, current)
-        current = infos[current].parent
-    return list(reversed(infos.values()))
+        seen.add(current)
+        info = load_info(store, current)
+        yield info
+        current = info.parent
+
+
+def lineage(store: Path, snapshot: str) -> list[Info]:
+    """All of `newest_first`, oldest first."""
+    return list(newest_first(store, snapshot))[::-1]
 
 
 def small_files(

@@ -14,13 +14,13 @@ from nhnas.spec.model import Architecture, Conv, Dense, GlobalAvgPool, Layer, Re
 STAGES = 3
 
 
-def resnet(width: int, blocks: int, classes: int = 10) -> Architecture:
-    """Input [3, 32, 32]; `width` neurons in the first stage, `blocks` blocks a stage."""
+def resnet(
+    width: int, blocks: int, classes: int = 10, images: tuple[int, int, int] = (3, 32, 32)
+) -> Architecture:
+    """For `images` [C, H, W]; `width` neurons in the first stage, `blocks` blocks a stage."""
     stem = Conv(name="stem", width=width, act="relu")
     head = Dense(name="head", width=classes)
-    return Architecture(
-        input=(3, 32, 32), net=(stem, *_stages(width, blocks), GlobalAvgPool(name="pool"), head)
-    )
+    return Architecture(input=images, net=(stem, *_stages(width, blocks), GlobalAvgPool(name="pool"), head))
 
 
 def _stages(width: int, blocks: int) -> Iterator[Layer]:

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from nhnas.check import check
-from nhnas.init import init
-from nhnas.spec.document import read_document
+from nhnas.init import init, template_text
+from nhnas.spec.canonical import same_architecture
+from nhnas.spec.document import parse_document, read_document
 from nhnas.spec.errors import InputError
 from nhnas.spec.measure import measure
 from nhnas.spec.stages import MOST, SMALL, near_linear
@@ -76,6 +77,12 @@ def test_maps_are_halved_until_they_can_be_pooled(height: int, width: int, maps:
     assert min(maps) <= SMALL or height > width
     assert {0} == {site.neurons for site in sites(arch).values() if not site.chain}
     assert max(site.neurons for site in sites(arch).values()) <= max(MOST, 7)
+
+
+def test_of_the_size_of_cifar_it_is_the_template() -> None:
+    """The same start as `nhnas init cifar10`, block by block."""
+    template = parse_document(template_text("cifar10")).architecture
+    assert same_architecture(template, near_linear((3, 32, 32), 10))
 
 
 def test_a_resnet_for_a_folder(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError, NhnasError
 from nhnas.spec.explain import report
 from nhnas.spec.shown import shown
+from nhnas.spec.train_findings import batch_findings
 
 
 def check(paths: Sequence[Path]) -> int:
@@ -25,7 +26,9 @@ def check(paths: Sequence[Path]) -> int:
             document = read_document(path)
             layers = len(document.architecture.net)
             told, facts = _checked_images(document, path)
-            if findings := data_findings(document, facts):
+            findings = data_findings(document, facts)
+            findings += batch_findings(document.architecture, document.train.batch)
+            if findings:
                 raise InputError("\n".join(report(shown(path, 300), document.tree, findings)))
             print(f"{path}: ok, {layers} layer{'s' if layers > 1 else ''}{told}")
         except NhnasError as error:

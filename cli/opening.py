@@ -19,8 +19,11 @@ from nhnas.spec.canonical import from_canonical
 from nhnas.spec.document import Document, parse_document, read_document
 from nhnas.spec.edits import edit_to_dict
 from nhnas.spec.errors import InputError
+from nhnas.spec.explain import report
 from nhnas.spec.schedule import settings_at
-from nhnas.spec.structure import nodes, structure
+from nhnas.spec.shown import shown
+from nhnas.spec.structure import structure
+from nhnas.spec.train_findings import batch_findings
 from nhnas.timing import computed_text
 from nhnas.trainer.batches import first_batches, ordered_batches
 from nhnas.trainer.dataset import Dataset
@@ -44,21 +47,9 @@ def load_data(document: Document, context: Context) -> Dataset:
     arch = document.architecture
     output = structure(arch)[-1].writes
     check_fits(dataset, arch.input, output.features, document.train.loss, output.map)
-    _check_batch(document)
+    if found := batch_findings(document.architecture, document.train.batch):
+        raise InputError("\n".join(report(shown(context.spec, 300), document.tree, found)))
     return dataset
-
-
-def _check_batch(document: Document) -> None:
-    """Raises InputError where batches of one sample leave a batch norm a single value to normalise over."""
-    if document.train.batch > 1:
-        return
-    for node in nodes(document.architecture):
-        leaf = node.leaf
-        if leaf is not None and leaf.norm == "batch" and leaf.writes.map in (None, (1, 1)):
-            raise InputError(
-                f"train.batch: {node.path} normalises over the batch, and a batch of 1 gives it one value a "
-                "neuron; write batch: 2 or more, or norm: none"
-            )
 
 
 def here(document: Document) -> Document:

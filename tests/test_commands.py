@@ -168,7 +168,9 @@ def test_what_no_batch_could_be_trained_on(spec: Path, here: Here) -> None:
     spec.write_text(text.replace("width: 4", "width: 4\n    norm: batch").replace("batch: 8", "batch: 1"))
     code, _, told = here("train", "spec.yaml", "--epochs", "1")
     assert (2, 1) == (code, told.count("\n")), told
+    assert told.startswith("spec.yaml:"), told
     assert "train.batch: block normalises over the batch, and a batch of 1 gives it one value" in told
+    assert (2, "", told) == here("check", "spec.yaml")
     assert before == sorted(path.name for path in spec.parent.iterdir() if path.name != ".nhnas")
 
 

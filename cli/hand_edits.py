@@ -38,6 +38,11 @@ def hand_edits(document: Document, spec: Path, state: Mapping[str, Any]) -> tupl
 
 
 def _renamed(by_site: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """The same values under the sites' new keys."""
+    """The same values under the sites' new keys, without those of a layer whose name another one takes."""
+    gone = set(renamed.values()) - renamed.keys()
     parts = ((site.partition("."), values) for site, values in by_site.items())
-    return {f"{renamed.get(name, name)}{dot}{rest}": values for (name, dot, rest), values in parts}
+    return {
+        f"{renamed.get(name, name)}{dot}{rest}": values
+        for (name, dot, rest), values in parts
+        if name not in gone
+    }

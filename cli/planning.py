@@ -128,7 +128,8 @@ def tensor_changes(
     plans = tensor_plans(after, recipe)
     used = {plan.source for plan in plans.values()}
     gone = {name: tensor for name, tensor in weights.items() if name not in used}
-    found = [_change(plan, weights, gone.pop(plan.name, None)) for plan in plans.values()]
+    anew = {plan.name: gone.pop(plan.name, None) for plan in plans.values() if plan.source is None}
+    found = [_change(plan, weights, anew.get(plan.name)) for plan in plans.values()]
     lost = [TensorChange(name, name, tuple(t.shape), None, 0, 0, t.numel()) for name, t in gone.items()]
     return (*found, *lost)
 

@@ -12,7 +12,7 @@ from nhnas.compiler.place import snapshot_folder
 from nhnas.hand_edits import hand_edits
 from nhnas.spec.canonical import bare
 from nhnas.spec.document import Document
-from nhnas.spec.edits import Edit, Rename, edit_from_dict, invert
+from nhnas.spec.edits import Edit, RemoveLayer, Rename, edit_from_dict, invert
 from nhnas.spec.errors import InputError
 from nhnas.spec.moves import origins
 
@@ -83,9 +83,11 @@ def _pending(document: Document, versions: Sequence[Info]) -> tuple[Edit, ...]:
 
 
 def _renamed(old: Document, edits: Sequence[Edit]) -> dict[str, str]:
-    """Old name → new name, along all renamings."""
+    """Old name → new name of the layers that are still there, along all renamings."""
     now = {layer.name: layer.name for layer in old.architecture.net}
     for edit in edits:
         if isinstance(edit, Rename):
             now = {first: edit.new if last == edit.old else last for first, last in now.items()}
+        elif isinstance(edit, RemoveLayer):
+            now = {first: last for first, last in now.items() if last != edit.layer.name}
     return {first: last for first, last in now.items() if first != last}

@@ -35,16 +35,19 @@ def _origins(old: Architecture, edits: tuple[Edit, ...]) -> dict[str, int | None
     """New name → position in the old chain; None for a layer that came."""
     origin: dict[str, int | None] = {layer.name: index for index, layer in enumerate(old.net)}
     for edit in edits:
-        if isinstance(edit, Rename):
-            origin[edit.new] = origin.pop(edit.old)
-    place, came = dict(origin), dict[str, int | None]()
+        match edit:
+            case RemoveLayer(layer=layer):
+                del origin[layer.name]
+            case Rename(old=before, new=after):
+                origin[after] = origin.pop(before)
+    came = dict[str, int | None]()
     for edit in edits:
-        if isinstance(edit, InsertLayer):
-            came[edit.layer.name] = None
-        elif isinstance(edit, SwapLayer):
-            came[edit.new.name] = place[edit.old.name]
-    leaving = {edit.layer.name for edit in edits if isinstance(edit, RemoveLayer)}
-    return {name: index for name, index in origin.items() if name not in leaving} | came
+        match edit:
+            case InsertLayer(layer=layer):
+                came[layer.name] = None
+            case SwapLayer(old=old_layer, new=new_layer):
+                came[new_layer.name] = origin[old_layer.name]
+    return origin | came
 
 
 def _gone(views: tuple[LayerView, ...], matched: set[int], start: int) -> Iterator[Pair]:

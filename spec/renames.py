@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from nhnas.spec.canonical import bare
-from nhnas.spec.edits import Rename
+from nhnas.spec.edits import RemoveLayer, Rename
 from nhnas.spec.model import Architecture
 from nhnas.spec.paths import update
 
@@ -13,13 +13,12 @@ from nhnas.spec.paths import update
 def renames(old: Architecture, new: Architecture) -> dict[str, str]:
     """Old name → new name of every layer that got another one.
 
-    `renamed_from` counts where the old architecture has that layer and not yet the new name, or where the
-    new name is taken over from a layer that was renamed itself. Without it a layer counts that has the
-    place of one which is gone, in as long a chain, and is the same otherwise.
+    `renamed_from` counts where the old architecture has that layer; an old layer whose name is taken over
+    is gone, unless it was renamed itself. Without it a layer counts that has the place of one which is
+    gone, in as long a chain, and is the same otherwise.
     """
     names = {layer.name for layer in old.net}
     told = {layer.renamed_from: layer.name for layer in new.net if layer.renamed_from in names}
-    told = {before: after for before, after in told.items() if after not in names or after in told}
     return {**_seen(old, new, told), **told}
 
 
@@ -43,17 +42,22 @@ def _seen(old: Architecture, new: Architecture, told: Mapping[str, str]) -> dict
     }
 
 
-def rename_edits(old: Architecture, renamed: Mapping[str, str]) -> Iterator[Rename]:
-    """Edits of a renaming in an order in which no name is ever taken twice, also where names are swapped."""
+def rename_edits(old: Architecture, renamed: Mapping[str, str]) -> Iterator[Rename | RemoveLayer]:
+    """Edits of a renaming in an order in which no name is ever taken twice, also where names are swapped.
+
+    A layer that keeps a name which another one is to have goes first.
+    """
     taken = {layer.name for layer in old.net}
     waiting = {before: after for before, after in renamed.items() if before in taken and before != after}
+    in_the_way = set(waiting.values()) - waiting.keys()
+    for index, layer in reversed([*enumerate(old.net)]):
+        if layer.name in in_the_way:
+            yield RemoveLayer(index=index, layer=layer)
+            taken.remove(layer.name)
     while waiting:
         free = next((before for before, after in waiting.items() if after not in taken), None)
         if free is None:  # names go round in a circle: one steps aside
-            free, after = next(iter(waiting.items()))
-            if after not in waiting:  # a layer that stays has this name
-                del waiting[free]
-                continue
+            free = next(iter(waiting))
             edit = Rename(old=free, new=_aside(taken))
             waiting[edit.new] = waiting.pop(free)
         else:

@@ -67,9 +67,9 @@ def measured_apart(engine: Engine, arch: Any, epoch: int, lr: float) -> list[tup
     """The sums of every batch of one epoch of training: with all activations counted, and as in training."""
     exact, used = ImportanceMeter(counted=sys.maxsize), ImportanceMeter()
 
-    def observe(site: str, sigma: Tensor, relu: bool) -> None:
-        exact.observe(site, sigma, relu)
-        used.observe(site, sigma, relu)
+    def observe(site: str, sigma: Tensor, relu: bool, reader: str) -> None:
+        exact.observe(site, sigma, relu, reader)
+        used.observe(site, sigma, relu, reader)
 
     engine.network.probe.observer, engine.network.probe.sites = observe, frozenset(sites(arch))
     parts = []

@@ -240,8 +240,13 @@ def train(
     wait: bool = False,
     allow_import: bool = False,
 ) -> Saved:
-    """Train without changing the architecture, along `train.schedule`; else as `step`."""
+    """Train without changing the architecture, along `train.schedule`; else as `step`.
+
+    Where a command that was killed after its last write had saved the version already, it is that one.
+    """
     from nhnas.command import Options
     from nhnas.command import train as run_command
+    from nhnas.commit import saved_already
 
-    return run_command(Path(spec), epochs, Options(fresh, discard, wait, allow_import), report)[-1]
+    saved = run_command(Path(spec), epochs, Options(fresh, discard, wait, allow_import), report)
+    return saved[-1] if saved else saved_already(Path(spec))

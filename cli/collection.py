@@ -20,8 +20,8 @@ from nhnas.spec.errors import InputError
 STORE = ".nhnas"
 _SPECIAL, _ESCAPED = r"([\\*?\[])", r"\\\1"
 """What stands for more than itself in a pattern of git, and how it stands for itself."""
-_KEY = re.compile(r"(.+?)(?:-[0-9a-f]{8})?\.lock", re.DOTALL)
-"""File name of a lock: that of the spec, in a shared store with a hash of its folder."""
+_FOLDER_HASH = re.compile(r"-[0-9a-f]{8}\Z")
+"""What a lock of a shared store has behind the name of the spec."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,12 @@ def _stores_of(place: Path) -> list[tuple[Path, Path]]:
 
 
 def _spec_names(store: Path) -> set[str]:
-    """File names of the specs that were trained in a store, whatever their ending."""
-    return {found[1] for path in store.glob("*.lock") if (found := _KEY.fullmatch(path.name))}
+    """File names of the specs that were trained in a store, whatever their ending.
+
+    What may be the hash of a folder may also be the end of a name: then both are taken for names.
+    """
+    keys = [path.name.removesuffix(".lock") for path in store.glob("*.lock")]
+    return {name for key in keys for name in (key, _FOLDER_HASH.sub("", key)) if name}
 
 
 def _spec_keys(

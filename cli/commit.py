@@ -11,13 +11,14 @@ from nhnas.class_facts import TRAINED_ON
 from nhnas.class_names import trained_on
 from nhnas.compiler.build import build
 from nhnas.compiler.files import read_file, replace_text, write_file
+from nhnas.compiler.history import load_info
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import read_slot, write_slot
 from nhnas.compiler.store import Snapshot, identify, save_snapshot
 from nhnas.goal import RESULT
 from nhnas.settings import settings_of
 from nhnas.spec.canonical import canonical, same_architecture
-from nhnas.spec.document import Document, parse_document
+from nhnas.spec.document import Document, parse_document, read_document
 from nhnas.spec.errors import InputError, TrainingError
 from nhnas.spec.measure import measure
 from nhnas.spec.notes import with_notes
@@ -38,6 +39,14 @@ class Saved:
     edits: list[dict[str, Any]]
     max_change: float
     changed: int
+
+
+def saved_already(spec: Path) -> Saved:
+    """The version that a file names, as it was saved; raises InputError."""
+    found = load_info(store_folder(spec), read_document(spec).state or "")
+    known = found.state["info"]
+    figures = (known["test"], known["totals"], found.edits, known["max_change"], known["changed"])
+    return Saved(found.version, found.id, spec, *figures)
 
 
 def save_version(work: Work, exact: dict[str, Any]) -> Saved:

@@ -26,11 +26,13 @@ class Figures:
     """`now`: sizes, epochs, and where known accuracy or mse; `before`: the sizes before the last change.
 
     Accuracy and mse are those of `split`: the held-out samples where there are any, else the test samples.
+    `pending`: the sizes are those of edits that no version has yet.
     """
 
     now: Numbers
     before: Numbers | None = None
     split: str = "test"
+    pending: bool = False
 
     def text(self, name: str) -> str:
         """`70,312 params`, `test accuracy 92.10%`."""
@@ -54,7 +56,7 @@ def figures(document: Document, *, untrained: bool = False) -> Figures:
     split, measured = _measured(info, document)
     now = {**sizes, "epochs": float(info.state["exact"]["epochs"]), **measured}
     if not same_architecture(from_canonical(info.state["architecture"]), document.architecture):
-        return Figures(now, None, split)
+        return Figures(now, None, split, pending=True)
     return Figures(now, _before(info, store), split)
 
 

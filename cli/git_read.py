@@ -22,6 +22,7 @@ _STASHED = ("rebase-merge/autostash", "rebase-apply/autostash")
 _FILES = (b"100644", b"100755", b"120000")
 """Modes of what has a content here: no folder, no submodule, nothing deleted."""
 _STATE = re.compile(rb"""(?<![^\s{,])["']?state["']?[ \t]*:[ \t]*["']?(s[0-9a-f]{16})\b""")
+_COMMENT = re.compile(rb"(?:^|(?<=\s))#", re.MULTILINE)
 _OBJECT = re.compile(r"^(?:[0-9a-f]{40}|[0-9a-f]{64})\b", re.MULTILINE)
 
 
@@ -118,11 +119,26 @@ def named_states(spec: Path) -> dict[str, list[str]]:
             return {}
         found: dict[str, list[str]] = {}
         for name, content in _specs_of_refs(path):
-            if content is not None and (state := _STATE.search(content)):
-                found.setdefault(state[1].decode(), []).append(name)
+            if content is not None and (state := _state_in(content)):
+                found.setdefault(state, []).append(name)
     except InputError:
         return {}
     return found
+
+
+def _state_in(spec: bytes) -> str | None:
+    """The state that a spec names, not one that a comment speaks of."""
+    found = (
+        match
+        for match in _STATE.finditer(spec)
+        if not _COMMENT.search(spec, _line(spec, match), match.start())
+    )
+    return next((match[1].decode() for match in found), None)
+
+
+def _line(text: bytes, match: re.Match[bytes]) -> int:
+    """Where the line of a match begins."""
+    return 1 + max(text.rfind(end, 0, match.start()) for end in (b"\n", b"\r"))
 
 
 def _specs_of_refs(spec: Path) -> Iterator[tuple[str, bytes | None]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nhnas.figures import Figures, figures
+from nhnas.figures import SIZES, Figures, figures
 from nhnas.report import Report
 from nhnas.spec.document import Document
 from nhnas.until import Until, check_until, directed, first_met, parse_until
@@ -61,7 +61,9 @@ def is_over(goal: dict[str, Any], version: int, document: Document, report: Repo
 
 def reached_text(met: Until, now: Figures, version: int) -> str:
     """`reached params>=70000: 70,312 params at version 12`."""
-    return f"reached {met}: {now.text(met.name)} at version {version}"
+    is_edited = now.pending and met.name in SIZES
+    where = f"in the file, edited since version {version} (nhnas apply saves it)"
+    return f"reached {met}: {now.text(met.name)} {where if is_edited else f'at version {version}'}"
 
 
 def tell_where_it_ends(goal: dict[str, Any], path: Path, context: Context) -> None:

@@ -11,6 +11,7 @@ from nhnas.init_images import Images, find_images, images_text
 from nhnas.schema_file import write_schema
 from nhnas.spec.config import Data, Search, Train
 from nhnas.spec.errors import InputError
+from nhnas.spec.model import MAX_SIZE
 from nhnas.spec.new_document import new_document
 from nhnas.spec.resnet import STAGES, resnet
 from nhnas.spec.shown import shown
@@ -18,6 +19,8 @@ from nhnas.spec.shown import shown
 _FOLDER = Path(__file__).parent / "templates"
 RESNET, IMAGES = "resnet", "image-folder"
 _WIDTH, _BLOCKS, _CLASSES = 16, 3, 10
+WIDEST = MAX_SIZE >> (STAGES - 1)
+"""Each stage of a resnet is twice as wide as the one before."""
 
 
 def init(
@@ -82,7 +85,11 @@ def _check_options(template: str, sizes: Sequence[int | None], root: Path | None
         raise InputError(f"--root is of {RESNET} and {IMAGES}, not of {template}")
     if template == IMAGES and root is None:
         raise InputError(f"{IMAGES} needs --root FOLDER, with images in train/<class>/ and test/<class>/")
-    classes = sizes[-1]
+    width, _, classes = sizes
+    if width is not None and width > WIDEST:
+        raise InputError(
+            f"--width {width}: at most {WIDEST:,}, since each stage is twice as wide as the one before"
+        )
     if root is not None and classes is not None:
         raise InputError("--classes are those of the images: leave it out beside --root")
     if classes not in (None, 10, 100):

@@ -46,7 +46,7 @@ def growth(work: Work, draw: Callable[[Search], dict[str, int]]) -> dict[str, in
     if not number:
         chosen = replace(chosen, because=f"{chosen.because}; no site is open")
     points[-1] = replace(points[-1], mode=chosen.mode)
-    work.exact = {**work.exact, POLICY: [asdict(point) for point in remembered(points)]}
+    work.exact = {**work.exact, POLICY: [asdict(point) for point in remembered(points, target)]}
     work.facts[POLICY] = {**asdict(chosen), "add": number}
     rate = f", lr × {chosen.rate:.2g}" if chosen.rate != 1.0 else ""
     work.context.report.say(f"policy: add {number}{rate}, because {chosen.because}")

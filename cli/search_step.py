@@ -86,8 +86,15 @@ def _fit(work: Work) -> dict[str, float]:
     }
     if not all(np.isfinite(value).all() for value in values.values()):
         raise TrainingError("the gradients are not finite")
-    work.exact = {**work.exact, "importance": {k: v.tolist() for k, v in scale(values, values).items()}}
+    found = {key: value.tolist() for key, value in scale(values, values).items()}
+    work.exact = {**work.exact, "importance": {**_closed(work), **found}}
     return phase.shares()
+
+
+def _closed(work: Work) -> dict[str, list[float | None]]:
+    """What was measured before at sites that are fixed now: a person may open them again."""
+    known = work.exact.get("importance", {})
+    return {key: known[key] for key, site in sites(work.arch).items() if key in known and not site.open}
 
 
 def _measured(work: Work, measured: dict[str, Any]) -> list[str]:
@@ -98,7 +105,7 @@ def _measured(work: Work, measured: dict[str, Any]) -> list[str]:
 def _choose(work: Work, shares: dict[str, float]) -> None:
     """Pick the least important neurons, and shortcuts of which little is heard."""
     search, values = work.search, work.exact["importance"]
-    measured = {key: np.asarray(value) for key, value in values.items()}
+    measured = {key: np.asarray(values[key]) for key in _open(work) if key in values}
     keep_one = frozenset(key for key, site in sites(work.arch).items() if site.keep_one)
     cost = None if search.cost == "none" else neuron_costs(work.arch, search.cost)
 

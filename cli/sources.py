@@ -19,7 +19,7 @@ def read_source(source: str, spec: Path | None = None) -> Document:
     A file; else `REVISION:path` as git writes it (`path` from the repository's root, `./path` from here);
     else, of the file `spec`, a git revision or the id of a snapshot in its store. Raises InputError.
     """
-    if os.path.lexists(source) or os.sep in source.partition(":")[0]:
+    if os.path.lexists(source) or _is_path(source, spec):
         return read_document(source)
     if is_id(source) and spec is not None:
         info = load_info(store_folder(spec), source)
@@ -36,6 +36,15 @@ def read_source(source: str, spec: Path | None = None) -> Document:
     except InputError:
         _say_if_not_in(source, spec)
         raise
+
+
+def _is_path(source: str, spec: Path | None) -> bool:
+    """Whether a name with slashes is that of a file that is missing: branches have slashes, too."""
+    name, colon, _ = source.partition(":")
+    if os.sep not in name:
+        return False
+    folder = Path() if colon or spec is None else spec.resolve().parent
+    return os.path.isabs(name) or name.split(os.sep)[0] in (".", "..") or not _is_revision(name, folder)
 
 
 def _committed(blob: str, folder: Path, source: str) -> bytes:

@@ -9,7 +9,9 @@ from nhnas.compiler.history import Info, newest_first
 from nhnas.compiler.place import store_folder
 from nhnas.figures import SIZES, Figures, figures, sizes_of
 from nhnas.settings import SETTINGS, changed, settings_of
+from nhnas.spec.config import Search, Train
 from nhnas.spec.document import Document
+from nhnas.spec.schedule import settings_at
 from nhnas.until import Until, parse_until
 
 STEPS = 5
@@ -26,15 +28,17 @@ def stalled(goal: dict[str, Any], version: int, document: Document) -> str | Non
     goals = parse_until(goal.get("until", ()))
     if goal["to"] is not None or not goals or any(each.name not in SIZES for each in goals):
         return None
-    now = figures(document)
     if version - goal["from"] < STEPS or document.path is None or document.state is None:
         return None
+    now = figures(document)
     if _is_to_change(document, now):
         return None
     last = list(islice(newest_first(store_folder(document.path), document.state), STEPS + 1))
     if len(last) <= STEPS or any(_is_steered(info) for info in last[: STEPS - 1]):
         return None
     if changed(last[0].state["info"].get(SETTINGS, {}), settings_of(document)):
+        return None
+    if _scheduled(document, last[0]) != _scheduled(document, last[-1]):
         return None
     sizes = [sizes_of(info) for info in last]
     if any(_gap(each, size) < _gap(each, sizes[-1]) for each in goals for size in sizes[:-1]):
@@ -58,6 +62,11 @@ def _is_to_change(document: Document, now: Figures) -> bool:
     search = document.search
     looks_for_accuracy = search.policy == "auto" and search.target is not None and search.target.accuracy
     return bool(looks_for_accuracy) or any(now.now["epochs"] < entry["until"] for entry in search.schedule)
+
+
+def _scheduled(document: Document, info: Info) -> tuple[Search, Train]:
+    """What the file has a step do that begins at a version."""
+    return settings_at(document.search, document.train, info.state["exact"]["epochs"])
 
 
 def _is_steered(info: Info) -> bool:

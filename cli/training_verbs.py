@@ -55,7 +55,7 @@ def run(
         tell([], spec)
         return
     if until and not fresh and (reached := _what_is_reached(spec, until)):
-        print(f"{spec}: {reached} already; nothing to do")
+        print(f"{spec}: already {reached}; nothing to do")
         return
     from nhnas.command import run as run_steps
     from nhnas.report import Lines

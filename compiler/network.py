@@ -36,8 +36,11 @@ from nhnas.spec.model import (
 )
 from nhnas.spec.structure import LayerView, NodeView, structure
 
-Observer = Callable[[str, Tensor, bool], None]
-"""(site, values after the activation, activation is ReLU), called in training mode."""
+Observer = Callable[[str, Tensor, bool, str], None]
+"""(site, values after the activation, activation is ReLU, reader), called in training mode.
+
+`reader` tells those apart that read one site before its stream ends: the path of the node, else ``.
+"""
 Comparer = Callable[[str, Tensor, Tensor], None]
 """(path of a node with hidden neurons, output of its shortcut leaf, its own), called in training mode."""
 
@@ -61,15 +64,15 @@ class Probe:
     comparer: Comparer | None = None
     fused: bool = False
 
-    def see(self, site: str, values: Tensor, act: Act | None) -> None:
+    def see(self, site: str, values: Tensor, act: Act | None, reader: str = "") -> None:
         """Show one site's values to the observer, if it wants them."""
         if self.observer is not None and site in self.sites:
-            self.observer(site, values, act == "relu")
+            self.observer(site, values, act == "relu", reader)
 
-    def read(self, site: str, values: Tensor, act: Act | None) -> Tensor:
+    def read(self, site: str, values: Tensor, act: Act | None, reader: str) -> Tensor:
         """The values as one of several readers of a site gets them, so that its own gradient can be seen."""
         alias = values.view_as(values)
-        self.see(site, alias, act)
+        self.see(site, alias, act, reader)
         return alias
 
 
@@ -124,7 +127,7 @@ class Node(nn.Module):
         """[B, I, …] → [B, O, …]; `ready`: outputs of the leaves that read x, where they are known already."""
         read = x
         if self.stream is not None and self.training:  # always, so that gradients add up in one order
-            read = self.probe.read(self.stream[0], x, self.stream[1])
+            read = self.probe.read(self.stream[0], x, self.stream[1], self.path)
         if ready is None and self.training and self.probe.fused:
             ready = self.together(read)
         y = self._shortcut(x, ready)

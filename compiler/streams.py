@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nhnas.spec.model import Act, Conv, Dense
+from nhnas.spec.model import Act, Activation, Conv, Dense
 from nhnas.spec.structure import LayerView
 
 
@@ -31,11 +31,14 @@ def readings(views: Sequence[LayerView]) -> dict[int, Readings]:
     """The readings of every layer with a node, by its index.
 
     An empty identity layer without an activation changes nothing: after it the activation is the one before.
+    An activation layer counts for those that read the stream behind it.
     """
     last = {view.writes.site: view.index for view in views if view.node is not None}
     acts: dict[str, Act | None] = {}
     found = {}
     for view in views:
+        if isinstance(view.layer, Activation):
+            acts[view.writes.site] = view.layer.act
         if view.node is None or not isinstance(view.layer, Conv | Dense):
             continue
         reads = view.node.identity and view.node.hidden > 0

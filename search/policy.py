@@ -34,16 +34,16 @@ PROGRESS = 0.01
 DECAY, LEAST_RATE = 0.7, 0.1
 """Of the learning rate at each plateau; the authors' schedule falls by 1.3 to 2.5 at a time, 7.5 in all."""
 MEMORY = 32
-"""Points that are kept; the oldest of them knows of the plateaus before it."""
+"""Points that are kept, and two more of sizes that held an accuracy and did not."""
 
 
 @dataclass(frozen=True)
 class Point:
     """The start of a step, and what the step then did: `mode`, and its last training loss.
 
-    Of the present step, which is the last point, both are None. `accuracy` is that of held-out samples,
-    None where the target names none. `plateaus` and `best`, the least loss at this size, tell of steps before
-    it that are forgotten.
+    Of the present step, which is the last point, both are None, and of those that only tell of a size.
+    `accuracy` is that of held-out samples, None where the target names none. `plateaus` and `best`, the least
+    loss at this size, of the first point tell of steps that are forgotten.
     """
 
     parameters: int
@@ -83,9 +83,10 @@ def plan(points: Sequence[Point], target: Target, neuron: float = 0.0) -> Plan:
     now, rate = sizes[-1], _rate(points[:-1])
     aim = _toward(now, limit)
     if target.accuracy is not None:
-        met = [p.accuracy is not None and p.accuracy >= target.accuracy for p in points]
+        met = _met(points, target.accuracy)
         if any(met):
-            aim = min(_while_it_holds(sizes, met), _toward(now, limit))
+            failed = _failures(points, met)
+            aim = min(_while_it_holds(sizes, met, failed), _toward(now, limit))
     mode: Mode = "hold"
     if abs(aim - now) > max(WITHIN * now, neuron / 2):
         mode = "grow" if aim > now else "shrink"
@@ -93,13 +94,28 @@ def plan(points: Sequence[Point], target: Target, neuron: float = 0.0) -> Plan:
     return Plan(mode, grown, aim, rate, _because(points[-1], target, mode, aim / now))
 
 
-def remembered(points: Sequence[Point]) -> list[Point]:
+def remembered(points: Sequence[Point], target: Target) -> list[Point]:
     """The last `MEMORY` points, with what is worth knowing of those before them."""
-    forgotten, kept = points[:-MEMORY], list(points[-MEMORY:])
-    if forgotten:
-        plateaus, best = _plateaus(forgotten)
-        kept[0] = replace(kept[0], plateaus=plateaus, best=best)
-    return kept
+    forgotten, kept = points[:-MEMORY], points[-MEMORY:]
+    if not forgotten:
+        return list(points)
+    plateaus, best = _plateaus(forgotten)
+    first, *rest = [*_witnesses(points, target), *kept]
+    return [replace(first, plateaus=plateaus, best=best), *rest]
+
+
+def _witnesses(points: Sequence[Point], target: Target) -> list[Point]:
+    """Of the points to be forgotten the smallest that met the accuracy, and the largest that failed."""
+    if target.accuracy is None:
+        return []
+    met = _met(points, target.accuracy)
+    if not any(met):
+        return []
+    failed = _failures(points, met)
+    old = [(size_of(p.parameters, p.macs, target), n) for n, p in enumerate(points[:-MEMORY])]
+    found = [min((entry for entry in old if met[entry[1]]), default=None)]
+    found.append(max((entry for entry in old if failed[entry[1]]), default=None))
+    return [replace(points[entry[1]], mode=None, loss=None) for entry in found if entry is not None]
 
 
 def count_for(wanted: float, size_with: Callable[[int], float], most: int) -> int:
@@ -141,21 +157,35 @@ def _toward(now: float, limit: float) -> float:
     return min(limit, max(now * GROWTH, first))
 
 
-def _while_it_holds(sizes: Sequence[float], met: Sequence[bool]) -> float:
+def _met(points: Sequence[Point], accuracy: float) -> list[bool]:
+    """Whether each point has the accuracy."""
+    return [point.accuracy is not None and point.accuracy >= accuracy for point in points]
+
+
+def _failures(points: Sequence[Point], met: Sequence[bool]) -> list[bool]:
+    """Whether each point says that its size is too small.
+
+    What failed before the accuracy was met for the first time had been trained too little, and says nothing;
+    nor does what recovered in the step after.
+    """
+    first = met.index(True)
+    recovered = [p.mode == "hold" and after for p, after in zip(points, [*met[1:], False], strict=True)]
+    return [n > first and not ok and not recovered[n] for n, ok in enumerate(met)]
+
+
+def _while_it_holds(sizes: Sequence[float], met: Sequence[bool], failed: Sequence[bool]) -> float:
     """The next size once the accuracy was met: the smallest that holds it, by halving the bracket.
 
-    What failed before it was met for the first time had been trained too little, and says nothing. A size
-    that fails gets one more step to recover.
+    A size that fails gets one more step to recover.
     """
-    first, now = met.index(True), sizes[-1]
-    since = list(zip(sizes[first:], met[first:], strict=True))
+    now = sizes[-1]
     if met[-1]:
-        failed = max((size for size, ok in since if not ok and size <= now), default=0.0)
-        lower = max(now * SHRINKAGE, math.sqrt(now * failed))
+        too_small = (size for size, is_so in zip(sizes, failed, strict=True) if is_so and size <= now)
+        lower = max(now * SHRINKAGE, math.sqrt(now * max(too_small, default=0.0)))
         return lower if lower < now * (1.0 - WITHIN) else now
     if met[-2]:
         return now
-    enough = min((size for size, ok in since if ok and size > now), default=now * GROWTH)
+    enough = min((s for s, ok in zip(sizes, met, strict=True) if ok and s > now), default=now * GROWTH)
     middle = math.sqrt(now * enough)
     return middle if middle > now * (1.0 + WITHIN) else enough
 
@@ -169,6 +199,8 @@ def _plateaus(points: Sequence[Point]) -> tuple[int, float | None]:
     """Plateaus since the network last grew, and the least loss since it has its size."""
     plateaus, best = (points[0].plateaus, points[0].best) if points else (0, None)
     for point in points:
+        if point.mode is None:
+            continue
         if point.mode == "grow":
             plateaus = 0
         if point.mode != "hold" or point.loss is None:

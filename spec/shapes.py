@@ -151,5 +151,5 @@ def _width_problems(layer: Conv | Dense, port: Port) -> Iterator[Problem]:
         yield Problem(("fixed",), "an identity layer owns no width; fix the layer that began the stream")
     if isinstance(layer, Conv) and layer.stride != 1:
         yield Problem(("stride",), "shortcut: identity needs stride 1")
-    if port.columns > 1 and port.site != INPUT:
+    if port.columns > 1:
         yield Problem(("shortcut",), "an identity cannot continue a flattened map; put a dense layer before")

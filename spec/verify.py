@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from nhnas.spec.by_identity import recognised
 from nhnas.spec.errors import InputError
 from nhnas.spec.model import Architecture, Conv, Dense, Layer, Node, Residual, ShortcutLeaf
-from nhnas.spec.shapes import Flow, Loc, Problem, trace
+from nhnas.spec.shapes import Flow, Loc, Problem, is_identity, trace
 from nhnas.spec.shown import shown
 
 MAX_NESTING = 64
@@ -75,8 +75,10 @@ def _order(key: str | int) -> tuple[int, str]:
 
 
 def _without_weights(arch: Architecture) -> Iterator[Problem]:
-    if not any(isinstance(layer, Conv | Dense) for layer in arch.net):
-        yield Problem(("net",), "no layer has weights; add a conv or dense layer")
+    nodes = [layer for layer in arch.net if isinstance(layer, Conv | Dense)]
+    if all(is_identity(layer) and (layer.residual is None or layer.residual.hidden == 0) for layer in nodes):
+        rest = "; an identity without neurons has none" if nodes else ""
+        yield Problem(("net",), f"no layer has weights; add a conv or dense layer{rest}")
 
 
 def _identity_start(flow: Flow) -> Iterator[Problem]:

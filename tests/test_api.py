@@ -285,6 +285,18 @@ def test_an_interrupted_command_is_dropped_or_the_file_begun_anew(spec: Path) ->
     assert 1 == nhnas.train(spec, epochs=1, fresh=True).version
 
 
+def test_a_training_killed_after_its_last_write_is_over(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same call gives the version that was saved."""
+    with monkeypatch.context() as patch:
+        patch.setattr("nhnas.command.clear_slot", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            nhnas.train(spec, epochs=1)
+    saved = nhnas.train(spec, epochs=1)
+    (record,) = nhnas.history(spec)
+    assert (1, record["state"], record["test"]) == (saved.version, saved.state, saved.test)
+    assert (spec, 0.0, []) == (saved.path, saved.max_change, saved.edits)
+
+
 def test_what_is_printed_of_a_plan_fits_on_a_screen(spec: Path) -> None:
     """No weights, which a notebook would show by the million."""
     nhnas.step(spec)

@@ -192,6 +192,8 @@ def test_init_explains_what_it_cannot_do(tmp_path: Path) -> None:
         init("spiral", tmp_path / "spec.yaml")
     with pytest.raises(InputError, match="no such folder"):
         init("spirals", tmp_path / "a" / "spec.yaml")
+    with pytest.raises(InputError, match="--width 250001: at most 250,000"):
+        init("resnet", tmp_path / "spec.yaml", width=250_001)
 
 
 def test_reading_commands_never_import_torch() -> None:

@@ -241,7 +241,11 @@ def test_git_revisions(here: Here, tmp_path: Path) -> None:
         ("main", "sub/spec.yaml"),
     ):
         assert (0, EXPECTED, "") == here("diff", *words), words
+    git(tmp_path, "branch", "try/wide")
     git(tmp_path, "commit", "-qam", "two")
+    for words in (("try/wide",), ("try/wide:sub/spec.yaml",), ("refs/heads/try/wide",)):
+        assert (0, EXPECTED, "") == here("diff", *words, "sub/spec.yaml"), words
+    assert "sub/gone.yaml: no such file" in here("diff", "sub/gone.yaml", "sub/spec.yaml")[2]
     assert (0, EXPECTED, "") == here("diff", "HEAD~1:sub/spec.yaml", "HEAD:sub/spec.yaml")
     assert (6, "") == here("diff", "HEAD~1", "sub/spec.yaml", "--exit-code")[::2]
 

@@ -189,6 +189,20 @@ def test_an_empty_or_wrong_net_is_explained() -> None:
     assert ["5:5: net[0]: name is missing"] == errors_of(head + "net:\n  - {op: dense, width: 2}\n")
     no_weights = "net: [{name: a, op: activation, act: relu}]\n"
     assert ["4:6: net: no layer has weights; add a conv or dense layer"] == errors_of(head + no_weights)
+    empty = "net: [{name: a, op: dense, shortcut: identity, residual: {hidden: %d}}]\n"
+    told = "4:6: net: no layer has weights; add a conv or dense layer; an identity without neurons has none"
+    assert [told] == errors_of(head + empty % 0)
+    assert "a" == parse_document((head + empty % 1).encode()).architecture.net[0].name
+
+
+def test_an_identity_cannot_follow_a_flattened_input() -> None:
+    """One neuron of the data is many features there; a matrix between makes neurons of them."""
+    head = "format: 1\nname: x\ninput: [1, 3, 3]\nnet:\n  - {name: flat, op: flatten}\n"
+    block = "  - {name: a, op: dense, shortcut: identity, residual: {hidden: 2}}\n"
+    told = "6:36: a.shortcut: an identity cannot continue a flattened map; put a dense layer before"
+    assert [told] == errors_of(head + block)
+    between = "  - {name: in, op: dense, width: 2}\n"
+    assert 3 == len(parse_document((head + between + block).encode()).architecture.net)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from PIL import Image
 from nhnas.spec.config import Data
 from nhnas.spec.document import read_document
 from nhnas.trainer.datasets import load_dataset
+from nhnas.trainer.image_files import decode
 from tests.here import Here
 
 SIZE = (6, 5)
@@ -209,6 +210,14 @@ def test_sixteen_bits_are_scaled_in_the_data_set(spec: Path) -> None:
     own = data.train.inputs[data.train.targets == 1]
     assert ("кот", "собака") == data.classes
     assert torch.full((3, 5, 6), 100, dtype=torch.uint8).equal(own[place])
+
+
+def test_transparent_grey_is_white_with_8_and_with_16_bits(tmp_path: Path) -> None:
+    """PNG names one value of grey that is not seen."""
+    for bits, black in ((np.uint8, 1), (np.uint16, 257)):
+        grey = np.array([[0, black, np.iinfo(bits).max]], bits)
+        Image.fromarray(grey).save(tmp_path / "grey.png", transparency=0)
+        assert [[[255, 1, 255]]] * 3 == decode(tmp_path / "grey.png").tolist()
 
 
 def test_two_folders_of_one_class_are_told(spec: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -101,8 +101,8 @@ def test_a_and_b_are_those_of_single_samples(
     train_on(net, data, meter)
     for index, site in enumerate(("a.hidden", "a.width")):
         sensitivity, positive = reference(net, data, index)
-        assert sensitivity == pytest.approx(meter.result()[site].sensitivity.tolist(), rel=1e-9)
-        assert positive == meter.result()[site].positive.tolist()
+        assert sensitivity == pytest.approx(meter.result()[site].sensitivity[0].tolist(), rel=1e-9)
+        assert positive == meter.result()[site].positive[0].tolist()
 
 
 @pytest.mark.parametrize("cached", [1, 200, 10**6])
@@ -117,8 +117,8 @@ def test_where_maps_are_large_every_fourth_sample_is_counted(
     sensitivity, _ = reference(net, data, 0)
     _, shares = reference(net, [(x[::4], y[::4]) for x, y in data], 0)
     measured = meter.result()["a.hidden"]
-    assert sensitivity == pytest.approx(measured.sensitivity.tolist(), rel=1e-9)
-    assert shares == measured.positive.tolist()
+    assert sensitivity == pytest.approx(measured.sensitivity[0].tolist(), rel=1e-9)
+    assert shares == measured.positive[0].tolist()
 
 
 def test_a_batch_of_small_maps_is_counted_whole() -> None:
@@ -129,8 +129,8 @@ def test_a_batch_of_small_maps_is_counted_whole() -> None:
         observed = sigma * 1
         meter.observe("a.hidden", observed, relu=True)
         torch.autograd.backward(observed.sum())
-    assert [0.5] == whole.result()["a.hidden"].positive.tolist()
-    assert [1.0] == half.result()["a.hidden"].positive.tolist()
+    assert [0.5] == whole.result()["a.hidden"].positive[0].tolist()
+    assert [1.0] == half.result()["a.hidden"].positive[0].tolist()
 
 
 def test_channels_last_is_measured_alike() -> None:
@@ -140,10 +140,10 @@ def test_channels_last_is_measured_alike() -> None:
     train_on(net, data, plain)
     train_on(net, [(x.to(memory_format=torch.channels_last), y) for x, y in data], other)
     for site, measured in plain.result().items():
-        assert measured.sensitivity.tolist() == pytest.approx(
-            other.result()[site].sensitivity.tolist(), rel=1e-4
+        assert measured.sensitivity[0].tolist() == pytest.approx(
+            other.result()[site].sensitivity[0].tolist(), rel=1e-4
         )
-        assert measured.positive.tolist() == other.result()[site].positive.tolist()
+        assert measured.positive[0].tolist() == other.result()[site].positive[0].tolist()
 
 
 def test_bfloat16_activations_are_summed_wider() -> None:
@@ -154,23 +154,27 @@ def test_bfloat16_activations_are_summed_wider() -> None:
     observed = sigma * 1
     meter.observe("a.hidden", observed, relu=True)
     torch.autograd.backward(observed.float().sum())
-    assert [320.0 * 320.0] * 2 == meter.result()["a.hidden"].sensitivity.tolist()
-    assert [1.0, 1.0] == meter.result()["a.hidden"].positive.tolist()
+    assert [320.0 * 320.0] * 2 == meter.result()["a.hidden"].sensitivity[0].tolist()
+    assert [1.0, 1.0] == meter.result()["a.hidden"].positive[0].tolist()
 
 
 def test_a_site_with_several_readers_adds_up() -> None:
-    """Each observation of a site adds its own Σ_samples |…|; the share counts all of them."""
+    """Each reader has its own Σ_samples |…| and its own share; a reader may be seen more than once."""
     x = torch.tensor([[1.0, -2.0], [3.0, 4.0]], requires_grad=True)
     meter = ImportanceMeter()
     first = x.relu()
     second = (first - 2.0).relu()
     meter.observe("s.width", first, relu=True)
     meter.observe("s.width", second, relu=True)
+    meter.observe("s.width", second, relu=True, reader="b")
+    meter.observe("s.width", second, relu=False, reader="c")
     torch.autograd.backward(second.sum() / 2)  # a mean over B = 2 of the sum over neurons
     # first: [[1, 0], [3, 4]] with gradient [[0, 0], [1, 1]]; second: [[0, 0], [1, 2]] with ones
     measured = meter.result()["s.width"]
-    assert [3.0 + 1.0, 4.0 + 2.0] == measured.sensitivity.tolist()
-    assert [(2 + 1) / 4, (1 + 1) / 4] == measured.positive.tolist()
+    assert [3.0 + 1.0, 4.0 + 2.0] == measured.sensitivity[0].tolist()
+    assert [(2 + 1) / 4, (1 + 1) / 4] == measured.positive[0].tolist()
+    assert [[1.0, 2.0]] * 2 == measured.sensitivity[1:].tolist()
+    assert [[1 / 2, 1 / 2], [0.0, 0.0]] == measured.positive[1:].tolist()
 
 
 def test_no_gradient_no_measurement() -> None:
@@ -220,8 +224,13 @@ def test_reset_forgets() -> None:
 
 def test_importance_falls_to_nothing_where_a_neuron_is_always_on() -> None:
     """I = A·(1-B³³): all of A at B = 0, none at B = 1, and in between as written."""
-    values = importance(np.array([2.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.98]))
+    values = importance(np.array([[2.0, 2.0, 3.0]]), np.array([[0.0, 1.0, 0.98]]))
     assert [2.0, 0.0, 3.0 * (1.0 - 0.98**33)] == pytest.approx(values.tolist())
+
+
+def test_a_reader_that_sees_no_relu_takes_nothing_from_the_others() -> None:
+    """Σ_readers A·(1-B³³): always on before one ReLU, the neuron counts where it is read without."""
+    assert [5.0] == importance(np.array([[2.0], [5.0]]), np.array([[1.0], [0.0]])).tolist()
 
 
 def test_scaled_importances_have_mean_one_over_the_removable_neurons() -> None:

@@ -226,6 +226,9 @@ def test_a_repository_that_cannot_be_read_is_no_error(
         ("estate: s0123456789abcdef", False),
         ("state: s0123456789abcdef0", False),
         ("name: state", False),
+        ("# state: s0123456789abcdef", False),
+        ("name: a # once state: s1111111111111111\nstate: s0123456789abcdef", True),
+        ("name: a#b\r# state: s1111111111111111\rstate: s0123456789abcdef\r", True),
     ],
 )
 def test_a_state_in_a_committed_file(text: str, found: bool, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_observer_sees_neurons_after_activation_and_before_dropout(
         return x * 0.0
 
     monkeypatch.setattr(functional, "dropout2d" if op == "conv" else "dropout", drop_all)
-    network.probe.observer = lambda site, values, relu: seen.update({site: (values, relu)})
+    network.probe.observer = lambda site, values, relu, _: seen.update({site: (values, relu)})
     network.probe.sites = frozenset({"a.hidden", "a.width"})
     x = torch.randn(3, *size)
     y = network(x)
@@ -159,7 +159,7 @@ def test_observer_sees_neurons_after_activation_and_before_dropout(
 def test_observer_sees_nothing_in_eval_mode_or_of_other_sites() -> None:
     """Evaluation is not observed, and only the wanted sites are shown."""
     network, seen = build(arch_of(*CHAINS["nested matrices"])), []
-    network.probe.observer = lambda site, _values, _relu: seen.append(site)
+    network.probe.observer = lambda site, *_: seen.append(site)
     network.eval()(torch.randn(4, 3))
     assert [] == seen
     network.probe.sites = frozenset({"a.first.hidden"})
@@ -170,7 +170,7 @@ def test_observer_sees_nothing_in_eval_mode_or_of_other_sites() -> None:
 def test_stream_is_seen_by_each_of_its_readers() -> None:
     """The residual of every identity layer, and at the stream's end what comes after it."""
     network, seen = build(arch_of(*CHAINS["streams"])), []
-    network.probe.observer = lambda site, values, _relu: seen.append((site, tuple(values.shape)))
+    network.probe.observer = lambda site, values, *_: seen.append((site, tuple(values.shape)))
     network.probe.sites = frozenset({"a.width"})
     network(torch.randn(6, 2, 4, 4))
     assert [("a.width", (6, 3, 4, 4))] + [("a.width", (6, 3))] * 2 == seen
@@ -186,7 +186,7 @@ def test_empty_identity_layers_are_not_seen() -> None:
         net = [stem, *({"name": f"e{n}", **empty} for n in range(between)), active, HEAD]
         network = build(verify(Architecture.model_validate({"input": [3], "net": net})), seed=0).train()
         seen: list[str] = []
-        network.probe.observer = lambda site, _values, _relu, seen=seen: seen.append(site)
+        network.probe.observer = lambda site, *_, seen=seen: seen.append(site)
         network.probe.sites = frozenset({"stem.width", "stem.hidden"})
         network(torch.rand(2, 3))
         counts.append(seen)

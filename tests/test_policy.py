@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,9 +143,9 @@ def test_plateaus_are_remembered_for_good() -> None:
     for step in range(3 * MEMORY):
         assert pytest.approx(LEAST_RATE) == plan([*points, Point(1000, 0)], PARAMS).rate, step
         loss = 0.985 * float(points[-1].loss or 0.0)
-        points = remembered([*points, Point(1000, 0, None, "hold", loss)])
+        points = remembered([*points, Point(1000, 0, None, "hold", loss)], PARAMS)
     assert MEMORY == len(points)
-    grown = remembered([*points, Point(1000, 0, None, "grow", 1.0)])
+    grown = remembered([*points, Point(1000, 0, None, "grow", 1.0)], PARAMS)
     assert 1.0 == plan([*grown, Point(1000, 0)], PARAMS).rate
 
 
@@ -179,6 +180,30 @@ def test_a_first_failure_gets_a_step_to_recover() -> None:
     assert ("hold", 800.0) == (plan(points, target).mode, plan(points, target).aim)
     points = [points[0], Point(800, 0, 0.85, "hold", 1.0), Point(800, 0, 0.86)]
     assert ("grow", math.sqrt(800 * 1000)) == (plan(points, target).mode, plan(points, target).aim)
+
+
+def test_what_recovers_has_not_failed() -> None:
+    """A size that dips and recovers leads further down; halving goes on from what failed twice."""
+    target = Target(accuracy=0.9)
+    dip = [Point(1000, 0, 0.95, "shrink", 1.0), Point(800, 0, 0.85, "hold", 1.0), Point(800, 0, 0.95)]
+    assert ("shrink", 640.0) == (plan(dip, target).mode, plan(dip, target).aim)
+    failed = [Point(700, 0, 0.85, "hold", 1.0), Point(700, 0, 0.85, "grow", 1.0)]
+    points = [dip[0], *failed, dip[1], dip[2]]
+    assert ("shrink", math.sqrt(800 * 700)) == (plan(points, target).mode, plan(points, target).aim)
+
+
+def test_a_network_at_rest_stays_there() -> None:
+    """What failed and what held is known however many steps are forgotten since."""
+    target, size, points = Target(accuracy=0.9), 100, list[Point]()
+    seen = []
+    for _ in range(6 * MEMORY):
+        now = Point(size, 0, 0.95 if size >= 700 else 0.85)
+        chosen = plan([*points, now], target)
+        points = remembered([*points, replace(now, mode=chosen.mode, loss=1.0)], target)
+        seen.append((size, round(chosen.rate, 2)))
+        size = round(chosen.aim)
+    assert {(716, LEAST_RATE)} == set(seen[MEMORY:])
+    assert MEMORY + 2 == len(points)
 
 
 def test_the_reason_is_told() -> None:

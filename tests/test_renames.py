@@ -9,7 +9,7 @@ from pathlib import Path
 from nhnas.comparison import compare
 from nhnas.compiler.place import store_folder
 from nhnas.planning import plan_spec
-from nhnas.spec.apply import apply, applied
+from nhnas.spec.apply import applied, apply
 from nhnas.spec.diff import diff
 from nhnas.spec.document import read_document
 from nhnas.spec.drawing_pairs import paired

@@ -94,6 +94,29 @@ def test_what_may_still_come_nearer_goes_on(grown: Path) -> None:
     assert reason(grown, until=[]) is None
 
 
+@pytest.mark.parametrize(("turn", "ends"), [(1, True), (6, False)])
+def test_a_schedule_that_has_just_turned_begins_the_count_anew(turn: int, ends: bool, tmp_path: Path) -> None:
+    """Steps away from the goal under the entry before say nothing of the settings that hold now."""
+    brief = GROWING.replace(
+        "max_epochs: 2, fade_epochs: 1, settle_epochs: 1", "max_epochs: 1, fade_epochs: 0"
+    )
+    turning = f"settle_epochs: 0, schedule: [{{until: {turn}, add: 9}}], add: 8"
+    spec = tiny.make(tmp_path / "work", brief.replace("add: 8", turning))
+    tiny.run(spec, steps=STEPS + 1)
+    assert 6 == history(spec)[-1]["epochs"]
+    assert ends == (reason(spec) is not None)
+
+
+def test_fresh_needs_no_store(tmp_path: Path) -> None:
+    """A clone without `.nhnas` grows anew to a size; the version that the file names is not asked for."""
+    spec = tiny.make(tmp_path / "work", GROWING)
+    tiny.step(spec)
+    clone = tiny.make(tmp_path / "clone", spec.read_text())
+    wanted = history(spec)[-1]["parameters"] + 1
+    saved = run_command(clone, None, None, Options(fresh=True), None, [f"params>={wanted}"])
+    assert saved[-1].totals["parameters"] >= wanted
+
+
 def test_what_a_person_or_the_file_changes_begins_the_count_anew(grown: Path) -> None:
     """Settings of the last step or since, an edit of the net, a schedule with entries to come."""
     text = grown.read_text()

@@ -53,14 +53,14 @@ def sensitivity(network: Network) -> np.ndarray[Any, Any]:
     meter, (x, y) = ImportanceMeter(), batch()
     network.probe.observer = meter.observe
     functional.cross_entropy(network(x), y).backward()  # type: ignore[no-untyped-call]
-    return meter.result()["stem.width"].sensitivity
+    return meter.result()["stem.width"].sensitivity.sum(0)  # type: ignore[no-any-return]  # of numpy
 
 
 def seen_in(network: Network) -> list[tuple[str, bool]]:
     """What is shown in one forward pass: sites, and whether they went through a ReLU."""
     seen: list[tuple[str, bool]] = []
 
-    def observer(site: str, _values: Tensor, relu: bool) -> None:
+    def observer(site: str, _values: Tensor, relu: bool, _reader: str) -> None:
         seen.append((site, relu))
 
     network.probe.observer = observer
@@ -111,13 +111,15 @@ def test_silent_layers_change_no_importance(hidden: int) -> None:
 def test_what_was_rectified_is_seen_as_such() -> None:
     """The share of positive values counts where the last layer that changed the stream had a ReLU."""
     relu = {**STEM, "act": "relu"}
+    between = {"name": "between", "op": "activation", "act": "relu"}
     nets = (
         (relu, identity("empty", 0), identity("b", 2), identity("c", 2, act="relu"), HEAD),
+        (STEM, between, identity("b", 2), identity("c", 2), HEAD),
         (relu, identity("empty", 0), HEAD),
         (STEM, identity("empty", 0, act="relu"), identity("b", 2, act="tanh"), HEAD),
     )
     seen = [[flag for _, flag in seen_in(built(*net))] for net in nets]
-    assert [[True, False, True], [True], [True, False]] == seen
+    assert [[True, False, True], [True, False, False], [True], [True, False]] == seen
 
 
 def test_two_streams_are_kept_apart() -> None:

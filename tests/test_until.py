@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from nhnas.spec.document import parse_document, read_document
 from nhnas.spec.errors import InputError, Interrupted
 from nhnas.until import Until, check_until, directed, is_met, parse_until
 from tests import tiny
+from tests.here import Here
 
 GROWING = tiny.DENSE.replace("add: 8", "add: 8, add_to_remove: 4.0")
 SHRINKING = "add: 2, add_fraction: 0.0, add_to_remove: 0.2, threshold_max: 9.0"
@@ -311,11 +313,22 @@ def test_what_is_reached_is_known_without_torch(spec: Path) -> None:
         done = subprocess.run(command, cwd=spec.parent, capture_output=True, text=True, check=True)
         return done.stdout, done.stderr
 
-    reached = f"spec.yaml: reached params=60: {size} params at version {version} already; nothing to do\n"
+    reached = f"spec.yaml: already reached params=60: {size} params at version {version}; nothing to do\n"
     assert (f"{reached}0 False\n", "") == told("--until", "params=60", "--steps", "4")
     reason = "with train.loss cross_entropy there is no mse; write accuracy=VALUE"
     refused = f"spec.yaml: --until mse<=1 cannot be met: {reason}\n"
     assert ("2 False\n", refused) == told("--until", "mse=1")
+
+
+def test_a_size_that_a_person_wrote_is_in_the_file_alone(
+    spec: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No version has it, and the line does not say so."""
+    tiny.step(spec)
+    tiny.edit(spec, "- {name: head", "- {name: more, op: dense, width: 40}\n  - {name: head")
+    code, told, _ = Here(capfd)("run", str(spec), "--until", "params>=100")
+    assert 0 == code
+    assert re.search(r"already reached params>=100: \d+ params in the file, edited since version 1 \(", told)
 
 
 def test_a_file_edited_while_a_run_works(tmp_path: Path) -> None:

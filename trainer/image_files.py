@@ -180,6 +180,7 @@ def _to_rgb(image: Image.Image, *, has_16_bits: bool) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """`convert` would clip at 255 and turn the picture white."""
+    """`convert` would clip at 255 and turn the picture white, and take no value for transparent."""
     wide = np.asarray(image).astype(np.uint32)
-    return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+    grey = (wide * 255 + 32767) // 65535
+    return Image.fromarray(np.where(wide == image.info.get("transparency"), 255, grey).astype(np.uint8))

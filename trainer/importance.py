@@ -3,17 +3,17 @@
 For neuron j of a site with activations σ and loss L summed over the batch,
 
     A_j = Σ_samples |Σ_positions σ·∂L/∂σ|,   B_j = share of positive activations (0 unless ReLU),
-    importance I_j = A_j·(1 - B_j³³):
+    importance I_j = A_j·(1 - B_j³³), summed over the readers of the site:
 
 the first-order change of the loss if the neuron went (paper, section 2), less for a ReLU neuron
 that is nearly always on: it is linear, and the shortcut can do its work.
 
-Letters: B samples of a batch, H neurons of the site, P positions (height x width, or 1).
+Letters: B samples of a batch, H neurons of the site, R readers, P positions (height x width, or 1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +27,15 @@ POWER = 33
 """Exponent of B (paper, section 2; the authors' code)."""
 CACHED = 2**18
 """Activations of a block on a CPU: a megabyte of float32."""
+READER = "/"
+"""Between site and reader: a character that no name has."""
 COUNTED, APART = 2**13, 4
 """Activations of a neuron that a batch counts at least, if it has as many; at most so many samples apart."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was summed for one site: A [H], and B [H] in [0, 1]."""
+    """What was summed for one site: A [R, H], and B [R, H] in [0, 1]."""
 
     sensitivity: Floats
     positive: Floats
@@ -41,7 +43,7 @@ class Measured:
 
 @dataclass
 class _Sums:
-    """Running sums of one site: A [H] and positive activations [H], where it computes; activations."""
+    """Running sums of one reader: A [H] and positive activations [H], where it computes; activations."""
 
     sensitivity: Tensor
     positive: Tensor
@@ -59,24 +61,27 @@ class ImportanceMeter:
         self._counted = counted
         self._sums: dict[str, _Sums] = {}
 
-    def observe(self, site: str, sigma: Tensor, relu: bool) -> None:
+    def observe(self, site: str, sigma: Tensor, relu: bool, reader: str = "") -> None:
         """Measure σ, [B, H] or [B, H, height, width], when its gradient arrives.
 
         To be called in the forward pass with the activations after the activation function and
         before dropout; they must not be changed in place afterwards. The loss is taken as a mean
         over the batch. Without a gradient, as in evaluation, nothing happens. A site that has several
-        readers is observed for each of them, with its own gradient, and adds up.
+        readers is observed for each of them, with its own gradient.
         """
         if not sigma.requires_grad:
             return
-        values = sigma.detach()
+        values, key = sigma.detach(), f"{site}{READER}{reader}" if reader else site
         sigma.register_hook(  # type: ignore[no-untyped-call]  # torch gives it no types
-            lambda gradient: self._add(site, values, gradient, relu)
+            lambda gradient: self._add(key, values, gradient, relu)
         )
 
     def result(self) -> dict[str, Measured]:
         """A and B of every site seen since the last `reset`, in the order of their first gradients."""
-        return {site: _measured(sums) for site, sums in self._sums.items()}
+        readers: dict[str, list[_Sums]] = {}
+        for key, sums in self._sums.items():
+            readers.setdefault(key.partition(READER)[0], []).append(sums)
+        return {site: _measured(each) for site, each in readers.items()}
 
     def reset(self) -> None:
         """Forget everything: the next epoch starts."""
@@ -85,29 +90,30 @@ class ImportanceMeter:
     def state(self) -> dict[str, Tensor]:
         """Copies of the sums, float64: `site/sensitivity` [H], `site/positive` [H], `site/count` [1].
 
-        All are sums over samples, so processes may add up theirs.
+        Where there are several readers, `site/reader/sensitivity` and so on. All are sums over samples, so
+        processes may add up theirs.
         """
         state = {}
-        for site, sums in self._sums.items():
-            state[f"{site}/sensitivity"] = sums.sensitivity.clone()
-            state[f"{site}/positive"] = sums.positive.clone()
-            state[f"{site}/count"] = torch.tensor([sums.count], dtype=torch.float64)
+        for key, sums in self._sums.items():
+            state[f"{key}/sensitivity"] = sums.sensitivity.clone()
+            state[f"{key}/positive"] = sums.positive.clone()
+            state[f"{key}/count"] = torch.tensor([sums.count], dtype=torch.float64)
         return state
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state` returned; on whatever device the next gradients are."""
-        sites = dict.fromkeys(name.rpartition("/")[0] for name in state)
+        keys = dict.fromkeys(name.rpartition("/")[0] for name in state)
         self._sums = {
-            site: _Sums(
-                state[f"{site}/sensitivity"].clone(),
-                state[f"{site}/positive"].clone(),
-                int(state[f"{site}/count"].item()),
+            key: _Sums(
+                state[f"{key}/sensitivity"].clone(),
+                state[f"{key}/positive"].clone(),
+                int(state[f"{key}/count"].item()),
             )
-            for site in sites
+            for key in keys
         }
 
-    def _add(self, site: str, values: Tensor, gradient: Tensor, relu: bool) -> None:
-        sums = self._sums_of(site, values)
+    def _add(self, key: str, values: Tensor, gradient: Tensor, relu: bool) -> None:
+        sums = self._sums_of(key, values)
         step = self._apart(values)
         for some, their_gradient in _in_cache(values, gradient, step):
             work = torch.empty_like(some)  # one buffer for both passes: less memory traffic
@@ -122,11 +128,11 @@ class ImportanceMeter:
         activations = values.numel() // values.shape[1]
         return max(1, min(APART, activations // self._counted))
 
-    def _sums_of(self, site: str, values: Tensor) -> _Sums:
-        found = self._sums.get(site)
+    def _sums_of(self, key: str, values: Tensor) -> _Sums:
+        found = self._sums.get(key)
         if found is None:
             zeros = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
-            found = self._sums[site] = _Sums(zeros, zeros.clone())
+            found = self._sums[key] = _Sums(zeros, zeros.clone())
         elif found.sensitivity.device != values.device:
             found.sensitivity = found.sensitivity.to(values.device)
             found.positive = found.positive.to(values.device)
@@ -134,8 +140,8 @@ class ImportanceMeter:
 
 
 def importance(sensitivity: Floats, positive: Floats) -> Floats:
-    """I = A·(1 - B³³) of each neuron, [H]."""
-    weighted: Floats = sensitivity * (1.0 - positive**POWER)
+    """I = Σ_readers A·(1 - B³³) of each neuron, [H], from two of [R, H]."""
+    weighted: Floats = (sensitivity * (1.0 - positive**POWER)).sum(0)
     return weighted
 
 
@@ -185,5 +191,8 @@ def _wide(values: Tensor) -> torch.dtype:
     return torch.promote_types(values.dtype, torch.float32)
 
 
-def _measured(sums: _Sums) -> Measured:
-    return Measured(sums.sensitivity.cpu().numpy().copy(), sums.positive.cpu().numpy() / max(sums.count, 1))
+def _measured(readers: Sequence[_Sums]) -> Measured:
+    return Measured(
+        np.stack([sums.sensitivity.cpu().numpy() for sums in readers]),
+        np.stack([sums.positive.cpu().numpy() / max(sums.count, 1) for sums in readers]),
+    )

@@ -207,7 +207,8 @@ def _entry(key: str, shape: Sequence[int], dtype: torch.dtype, state: Mapping[st
 
 
 def _check_ages(state: Mapping[str, Tensor]) -> None:
-    ages = {key: value for key, value in state.items() if ":age." in key and value.numel()}
+    told = {key: value for key, value in state.items() if key.rpartition(":")[2].startswith("age.")}
+    ages = {key: value for key, value in told.items() if value.numel()}
     if not ages or int(torch.cat([*ages.values()]).min()) >= 0:  # one look at all: there are hundreds
         return
     key = next(key for key, value in ages.items() if int(value.min()) < 0)

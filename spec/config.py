@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nhnas.spec.model import Frozen, Probability
+from nhnas.spec.scalars import MAX_DIGITS
 
 Augmentation = Literal["crop", "shift", "flip", "rotate"]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -45,7 +46,7 @@ class Train(Frozen):
     evaluate: bool = False
     deterministic: bool = False
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=10**MAX_DIGITS)] = 0
 
 
 class Target(Frozen):

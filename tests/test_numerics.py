@@ -22,6 +22,6 @@ def tf32() -> Iterator[None]:
 
 @pytest.mark.usefixtures("tf32")
 def test_float32_is_float32_on_a_gpu_too() -> None:
-    """No TF32, which torch takes for convolutions by itself: its rounding would drown what an edit changes."""
+    """No TF32, which torch takes for convolutions by itself: what an edit changes would drown in rounding."""
     use_numerics(Numerics("cpu", "float32", torch.get_num_threads(), False))
     assert (False, False) == (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)

@@ -15,7 +15,7 @@ from nhnas.spec.document import read_document
 from nhnas.spec.edits import edit_from_dict
 from nhnas.trainer.importance import importance
 from tests import tiny
-from tests.test_step import snapshot_of
+from tests.saved import snapshot_of
 
 
 @pytest.fixture(autouse=True)

@@ -95,3 +95,13 @@ def test_load_refuses_what_does_not_fit(change: dict[str, Tensor | None], messag
         optimizer.load({key: value for key, value in other.items() if value is not None})
     assert message == str(caught.value)
     assert_same(before, optimizer.state())
+
+
+def test_a_parameter_of_any_name_is_loaded() -> None:
+    """Also of a layer whose name ends like the key of an age."""
+    parameters = {"by:age.weight": (2, 3), "by:age.bias": (2,)}
+    optimizer = make_optimizer(make_parameters(parameters), OptimizerSettings("adam", LR))
+    walk(optimizer, 0, 3)
+    other = make_optimizer(make_parameters(parameters), OptimizerSettings("adam", LR))
+    other.load(optimizer.state())
+    assert_same(optimizer.state(), other.state())

@@ -1,8 +1,9 @@
-"""What every test stands on: one thread, no settings from outside, hypothesis profiles."""
+"""What every test stands on: one thread, no settings from outside, Ctrl-C, hypothesis profiles."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,9 @@ from tests import audit
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", MPLBACKEND="Agg", NO_COLOR="1")
 for name in ("NHNAS_STORE", "NHNAS_DATA", "FORCE_COLOR"):
     os.environ.pop(name, None)
+
+# What a shell runs with & ignores Ctrl-C, and so would every command that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in [name for name in os.environ if name.startswith("GIT_")]:  # e.g. of a hook that runs the tests
     del os.environ[name]

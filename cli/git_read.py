@@ -22,7 +22,7 @@ _STASHED = ("rebase-merge/autostash", "rebase-apply/autostash")
 _FILES = (b"100644", b"100755", b"120000")
 """Modes of what has a content here: no folder, no submodule, nothing deleted."""
 _STATE = re.compile(rb"""(?<![^\s{,])["']?state["']?[ \t]*:[ \t]*["']?(s[0-9a-f]{16})\b""")
-_COMMENT = re.compile(rb"(?:^|(?<=\s))#", re.MULTILINE)
+_COMMENT, _QUOTED = re.compile(rb"(?:^|(?<=\s))#"), re.compile(rb"""\"[^"]*"|'[^']*'""")
 _OBJECT = re.compile(r"^(?:[0-9a-f]{40}|[0-9a-f]{64})\b", re.MULTILINE)
 
 
@@ -128,17 +128,14 @@ def named_states(spec: Path) -> dict[str, list[str]]:
 
 def _state_in(spec: bytes) -> str | None:
     """The state that a spec names, not one that a comment speaks of."""
-    found = (
-        match
-        for match in _STATE.finditer(spec)
-        if not _COMMENT.search(spec, _line(spec, match), match.start())
-    )
+    found = (match for match in _STATE.finditer(spec) if not _COMMENT.search(_before(spec, match)))
     return next((match[1].decode() for match in found), None)
 
 
-def _line(text: bytes, match: re.Match[bytes]) -> int:
-    """Where the line of a match begins."""
-    return 1 + max(text.rfind(end, 0, match.start()) for end in (b"\n", b"\r"))
+def _before(text: bytes, match: re.Match[bytes]) -> bytes:
+    """What the line of a match has before it, without what is quoted."""
+    start = 1 + max(text.rfind(end, 0, match.start()) for end in (b"\n", b"\r"))
+    return _QUOTED.sub(b"", text[start : match.start()])
 
 
 def _specs_of_refs(spec: Path) -> Iterator[tuple[str, bytes | None]]:

@@ -105,17 +105,21 @@ def remembered(points: Sequence[Point], target: Target) -> list[Point]:
 
 
 def _witnesses(points: Sequence[Point], target: Target) -> list[Point]:
-    """Of the points to be forgotten the smallest that met the accuracy, and the largest that failed."""
+    """Of the points to be forgotten those between which the size of the last one lies.
+
+    The smallest larger one that met the accuracy, and the largest one up to it that failed; else any.
+    """
     if target.accuracy is None:
         return []
     met = _met(points, target.accuracy)
     if not any(met):
         return []
-    failed = _failures(points, met)
-    old = [(size_of(p.parameters, p.macs, target), n) for n, p in enumerate(points[:-MEMORY])]
-    found = [min((entry for entry in old if met[entry[1]]), default=None)]
-    found.append(max((entry for entry in old if failed[entry[1]]), default=None))
-    return [replace(points[entry[1]], mode=None, loss=None) for entry in found if entry is not None]
+    failed, old = _failures(points, met), range(len(points) - MEMORY)
+    sizes = [size_of(point.parameters, point.macs, target) for point in points]
+    now = sizes[-1]
+    held = sorted((n for n in old if met[n]), key=lambda n: (sizes[n] <= now, sizes[n]))
+    too_small = sorted((n for n in old if failed[n]), key=lambda n: (sizes[n] > now, -sizes[n]))
+    return [replace(points[n], mode=None, loss=None) for n in (*held[:1], *too_small[:1])]
 
 
 def count_for(wanted: float, size_with: Callable[[int], float], most: int) -> int:

@@ -124,7 +124,7 @@ def test_what_looks_at_neurons_sees_the_same() -> None:
     for network in two_forms(arch, 3):
         seen: list[tuple[str, Tensor]] = []
         network.probe.sites = frozenset({"a.hidden", "a.first.hidden", "a.second.hidden"})
-        network.probe.observer = lambda site, values, _relu, seen=seen: seen.append((site, values))
+        network.probe.observer = lambda site, values, *_, seen=seen: seen.append((site, values))
         network.probe.comparer = lambda path, leaf, own, seen=seen: seen.extend([(path, leaf), (path, own)])
         network(inputs(arch, 3))
         told.append(seen)

@@ -214,6 +214,20 @@ def test_a_loaded_state_goes_on_exactly() -> None:
         assert torch.equal(tensor, second.state()[name]), name
 
 
+def test_readers_add_up_in_the_same_order_after_a_load() -> None:
+    """A state comes back sorted by name; last digits are those of a meter that went on without it."""
+    x = torch.randn(8, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    whole, loaded = ImportanceMeter(), ImportanceMeter()
+    for reader in ("z", "b", "m", ""):
+        seen = x.relu() + len(reader)
+        whole.observe("s.width", seen, relu=True, reader=reader)
+        seen.square().mean().backward()
+    loaded.load(dict(sorted(whole.state().items())))
+    mine, other = whole.result()["s.width"], loaded.result()["s.width"]
+    assert mine.sensitivity.tolist() == other.sensitivity.tolist()
+    assert mine.positive.tolist() == other.positive.tolist()
+
+
 def test_reset_forgets() -> None:
     """After a reset nothing is measured."""
     meter = ImportanceMeter()

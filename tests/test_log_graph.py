@@ -227,6 +227,7 @@ def test_a_repository_that_cannot_be_read_is_no_error(
         ("state: s0123456789abcdef0", False),
         ("name: state", False),
         ("# state: s0123456789abcdef", False),
+        ("{name: \"a # b\", 'c # d': 1, state: s0123456789abcdef}", True),
         ("name: a # once state: s1111111111111111\nstate: s0123456789abcdef", True),
         ("name: a#b\r# state: s1111111111111111\rstate: s0123456789abcdef\r", True),
     ],

@@ -195,15 +195,32 @@ def test_what_recovers_has_not_failed() -> None:
 def test_a_network_at_rest_stays_there() -> None:
     """What failed and what held is known however many steps are forgotten since."""
     target, size, points = Target(accuracy=0.9), 100, list[Point]()
-    seen = []
-    for _ in range(6 * MEMORY):
+    seen, loss = [], 1.0
+    for step in range(6 * MEMORY):
         now = Point(size, 0, 0.95 if size >= 700 else 0.85)
         chosen = plan([*points, now], target)
-        points = remembered([*points, replace(now, mode=chosen.mode, loss=1.0)], target)
+        loss *= 0.985 if step > MEMORY else 1.0  # steady progress makes no new plateaus
+        points = remembered([*points, replace(now, mode=chosen.mode, loss=loss)], target)
         seen.append((size, round(chosen.rate, 2)))
         size = round(chosen.aim)
     assert {(716, LEAST_RATE)} == set(seen[MEMORY:])
     assert MEMORY + 2 == len(points)
+    fails = [replace(now, accuracy=0.85, mode="hold"), replace(now, accuracy=0.85)]
+    assert math.sqrt(716 * 800) == plan([*points, *fails], target).aim
+
+
+def test_what_failed_on_the_way_down_to_a_limit_hides_nothing() -> None:
+    """A target of both: the sizes that count are those around the one where the network rests."""
+    target, size, points = Target(params=500, accuracy=0.9), 1000, list[Point]()
+    seen = []
+    for step in range(4 * MEMORY):
+        passing = step in (1, 2)  # 800 and 640 are too large, and failed when they were passed
+        now = Point(size, 0, 0.85 if passing or size < 430 else 0.95)
+        chosen = plan([*points, now], target)
+        points = remembered([*points, replace(now, mode=chosen.mode, loss=1.0)], target)
+        seen.append(size)
+        size = round(chosen.aim * 500)
+    assert 1 == len(set(seen[12:])), seen
 
 
 def test_the_reason_is_told() -> None:

@@ -56,12 +56,12 @@ def sensitivity(network: Network) -> np.ndarray[Any, Any]:
     return meter.result()["stem.width"].sensitivity.sum(0)  # type: ignore[no-any-return]  # of numpy
 
 
-def seen_in(network: Network) -> list[tuple[str, bool]]:
-    """What is shown in one forward pass: sites, and whether they went through a ReLU."""
-    seen: list[tuple[str, bool]] = []
+def seen_in(network: Network) -> list[tuple[str, str, bool]]:
+    """What is shown in one forward pass: sites, their readers, and whether they went through a ReLU."""
+    seen: list[tuple[str, str, bool]] = []
 
-    def observer(site: str, _values: Tensor, relu: bool, _reader: str) -> None:
-        seen.append((site, relu))
+    def observer(site: str, _values: Tensor, relu: bool, reader: str) -> None:
+        seen.append((site, reader, relu))
 
     network.probe.observer = observer
     network(batch()[0])
@@ -118,8 +118,12 @@ def test_what_was_rectified_is_seen_as_such() -> None:
         (relu, identity("empty", 0), HEAD),
         (STEM, identity("empty", 0, act="relu"), identity("b", 2, act="tanh"), HEAD),
     )
-    seen = [[flag for _, flag in seen_in(built(*net))] for net in nets]
-    assert [[True, False, True], [True, False, False], [True], [True, False]] == seen
+    assert [
+        [("b", True), ("c", False), ("", True)],
+        [("b", True), ("c", False), ("", False)],
+        [("", True)],
+        [("b", True), ("", False)],
+    ] == [[seen[1:] for seen in seen_in(built(*net))] for net in nets]
 
 
 def test_two_streams_are_kept_apart() -> None:
@@ -127,7 +131,7 @@ def test_two_streams_are_kept_apart() -> None:
     second = {"name": "next", "op": "dense", "width": 3}
     network = built(STEM, identity("b", 2), second, identity("c", 2), HEAD)
     network.probe.sites = frozenset({"stem.width", "next.width"})
-    assert ["stem.width"] * 2 + ["next.width"] * 2 == [site for site, _ in seen_in(network)]
+    assert ["stem.width"] * 2 + ["next.width"] * 2 == [site for site, *_ in seen_in(network)]
 
 
 def test_gradients_are_the_same_whether_anybody_looks() -> None:

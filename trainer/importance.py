@@ -77,9 +77,12 @@ class ImportanceMeter:
         )
 
     def result(self) -> dict[str, Measured]:
-        """A and B of every site seen since the last `reset`, in the order of their first gradients."""
+        """A and B of every site seen since the last `reset`; sites and readers in the order of their names.
+
+        Readers are added up: in another order, such as that of a loaded state, last digits would differ.
+        """
         readers: dict[str, list[_Sums]] = {}
-        for key, sums in self._sums.items():
+        for key, sums in sorted(self._sums.items()):
             readers.setdefault(key.partition(READER)[0], []).append(sums)
         return {site: _measured(each) for site, each in readers.items()}
 

@@ -221,7 +221,7 @@ def test_readers_add_up_in_the_same_order_after_a_load() -> None:
     for reader in ("z", "b", "m", ""):
         seen = x.relu() + len(reader)
         whole.observe("s.width", seen, relu=True, reader=reader)
-        seen.square().mean().backward()
+        seen.square().mean().backward()  # type: ignore[no-untyped-call]
     loaded.load(dict(sorted(whole.state().items())))
     mine, other = whole.result()["s.width"], loaded.result()["s.width"]
     assert mine.sensitivity.tolist() == other.sensitivity.tolist()

@@ -41,6 +41,12 @@ def _nothing_foreign_is_run() -> Iterator[None]:
     assert [] == audit.offences
 
 
+@pytest.fixture
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk: only a power cut could tell, and test_files.py checks the calls' order."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under the profile "laws", give every property test more examples and fresh random ones.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
-import os
 import pkgutil
 import re
 import subprocess
@@ -27,11 +26,7 @@ from nhnas.spec.edits import AddNeurons
 from nhnas.spec.errors import BusyError, InputError, Interrupted, StorageError, TrainingError
 from tests import tiny
 
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @pytest.fixture

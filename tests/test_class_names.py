@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,8 @@ from nhnas.work import Context
 from tests import tiny
 from tests.here import Here
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 TEXT = """\
 format: 1
 name: pictures
@@ -31,12 +32,6 @@ net:
 data: {dataset: image_folder, root: pictures}
 train: {batch: 4, deterministic: true}
 """
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

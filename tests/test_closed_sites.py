@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,8 @@ from nhnas.spec.document import read_document
 from nhnas.spec.edits import RemoveNeurons
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 ALONE = """\
 format: 1
 name: neurons alone
@@ -24,12 +25,6 @@ data: {dataset: "mydata:points"}
 train: {batch: 8, deterministic: true}
 search: {add: 2, add_to_remove: 0.2, threshold_max: 100.0, max_epochs: 1, fade_epochs: 1, settle_epochs: 0}
 """
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def importances(spec: Path) -> dict[str, list[float]]:

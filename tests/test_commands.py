@@ -18,16 +18,12 @@ from nhnas.spec.errors import Interrupted
 from tests import tiny
 from tests.here import Here
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 DEFINED = (
     *("init", "check", "show", "diff", "render", "plan", "apply", "step", "run", "train", "eval"),
     *("log", "plot", "gc", "schema"),
 )
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

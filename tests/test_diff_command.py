@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from nhnas.spec.moves import origins
 from tests import tiny
 from tests.here import Here
 from tests.repository import git
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 OLD = """\
 format: 1
@@ -76,12 +77,6 @@ train
   ~ batch 128 → 64
 total: 22 → 25 neurons, 1,055 → 1,441 parameters, 3,289 → 10,858 MACs, depth 6
 """
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,13 +22,9 @@ from nhnas.trainer.engine import Engine
 from tests import tiny
 from tests.test_resume import killer
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 SLOW = tiny.DENSE.replace("lr: 0.05", "lr: 0.05, schedule: cosine")
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def until(spec: Path, report: Report | None = None, goals: Sequence[str] = ("epochs=8",)) -> Any:

@@ -19,6 +19,8 @@ from nhnas.trainer.datasets import load_dataset
 from nhnas.trainer.image_files import decode
 from tests.here import Here
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 SIZE = (6, 5)
 SPEC = """\
 format: 1
@@ -130,12 +132,6 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "bad\nname.png": (lambda path: path.write_bytes(b""), "is empty"),
     os.fsdecode(b"bad \xe9.png"): (lambda path: path.write_bytes(b""), "is empty"),
 }
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

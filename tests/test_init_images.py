@@ -19,11 +19,7 @@ from nhnas.spec.stages import MOST, SMALL, near_linear
 from nhnas.spec.structure import sites, structure
 from tests import tiny
 
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def make_images(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,14 +22,10 @@ from nhnas.work import Context
 from tests import tiny
 from tests.here import Here
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 KEYS = ["version", "state", "parent", "neurons", "parameters", "macs", "depth", "test", "edits", "max_change"]
 """DESIGN §8; these names stay."""
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def context(spec: Path, fresh: bool = False) -> Context:

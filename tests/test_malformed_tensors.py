@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from random import Random
 
@@ -19,13 +18,9 @@ from tests.malformed import malformed
 from tests.test_store import forge
 from tests.test_tensors_file import MALFORMED
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 WHERE = Path("weights.safetensors")
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def is_refused(data: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import islice
 from pathlib import Path
 
@@ -24,13 +23,9 @@ from tests.grown_networks import CASES, assert_same, random_growth
 from tests.laws.exactness import without_dropout
 from tests.test_resume import check_every_batch, prepared
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 MODES = ("random", "small", "gradmax")
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.mark.parametrize("mode", MODES)

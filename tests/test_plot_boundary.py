@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,7 @@ from nhnas.plot_boundary import DARK, LIGHT, MARKERS, NAMED, boundary_figure, is
 from nhnas.spec.errors import InputError
 from tests import tiny
 
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def boundary(spec: Path, output: Path | None = None) -> Path:

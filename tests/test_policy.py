@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -51,15 +50,11 @@ from nhnas.work import Work
 from tests import tiny
 from tests.test_resume import check_every_batch, prepared, run_two
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
 AUTO = "policy: auto, target: {params: 150}"
 PARAMS = Target(params=1000)
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def follow(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 import shutil
 import signal
@@ -26,6 +25,8 @@ from nhnas.spec.errors import InputError, Interrupted
 from nhnas.trainer.augment import AUGMENTATIONS
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 Command = Callable[[Path, Report], list[Saved]]
 
 OPTIMIZERS = ("adam", "adamw, weight_decay: 0.02", "sgd, momentum: 0.9, weight_decay: 0.01")
@@ -44,12 +45,6 @@ def train_one(spec: Path, report: Report) -> list[Saved]:
 def train_two(spec: Path, report: Report) -> list[Saved]:
     """`nhnas train --epochs 2`."""
     return tiny.train(spec, report, epochs=2)
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def prepared(folder: Path, text: str, versions: int) -> Path:

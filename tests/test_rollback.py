@@ -21,17 +21,13 @@ from nhnas.trainer.engine import Engine
 from nhnas.trainer.evaluate import outputs_of
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 Place = tuple[int, int]
 """Epoch of the version, batch of the epoch."""
 Poison = Callable[[Engine, pytest.MonkeyPatch], None]
 
 CONV = tiny.CONV.replace("max_epochs: 2", "max_epochs: 2, min_epochs: 2")
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def loss(_engine: Engine, patch: pytest.MonkeyPatch) -> None:

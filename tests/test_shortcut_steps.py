@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from tests.laws.exactness import TOLERANCE, exact_case, faded_tensors, without_d
 from tests.laws.tensors import random_tensors
 from tests.saved import snapshot_of
 from tests.test_resume import check_every_batch
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 SHRINK = "add: 0, add_fraction: 0.0, threshold_min: 1.0e+9"
 DENSE = tiny.DENSE.replace("width: 4", "width: 4\n    fixed: true").replace(
@@ -44,12 +45,6 @@ data: {dataset: "mydata:images"}
 train: {lr: 0.01, batch: 10, deterministic: true}
 search: {drop_shortcut: true, add: 4, max_epochs: 2, fade_epochs: 1, settle_epochs: 1}
 """
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def test_a_shortcut_that_faded_goes_unnoticed() -> None:

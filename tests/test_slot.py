@@ -20,14 +20,10 @@ from nhnas.compiler.slot import clear_slot, read_slot, write_slot
 from nhnas.compiler.store import Snapshot, identify, load_snapshot, save_snapshot
 from nhnas.spec.errors import InputError, StorageError, TrainingError
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 NAME = "spec.yaml"
 CALLS = ("mkdir", "fsync", "rename", "unlink", "rmdir", "write", "fchmod")
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: only a power cut could tell, and test_files.py checks the calls' order."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def write(store: Path, epoch: int) -> None:

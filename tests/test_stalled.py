@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,13 @@ from nhnas.stalled import STEPS, _advice, stalled
 from nhnas.until import Until
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 GROWING = tiny.DENSE.replace("add: 8", "add: 8, add_to_remove: 4.0")
 REASON = (
     r"spec.yaml: not reached: params<=9 \([0-9,]+ params\); 5 steps came no nearer, so the run ends "
     r"\(search.add_to_remove below 1 shrinks\)$"
 )
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def run_until(spec: Path, *until: str, steps: int | None = None, report: Report | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from difflib import unified_diff
 from pathlib import Path
@@ -23,13 +22,9 @@ from nhnas.trainer.evaluate import evaluate
 from tests import tiny
 from tests.saved import neurons, snapshot_of
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 SHRINKING = "{add: 0, add_fraction: 0.0, threshold_min: 1.3, max_epochs: 1, fade_epochs: 1, settle_epochs: 1}"
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

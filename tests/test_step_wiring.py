@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +16,7 @@ from nhnas.trainer.importance import importance
 from tests import tiny
 from tests.saved import snapshot_of
 
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def test_fit_and_fading_warm_up_alike(tmp_path: Path) -> None:

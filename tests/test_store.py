@@ -24,6 +24,8 @@ from nhnas.compiler.history import known_ids, lineage, load_info
 from nhnas.compiler.store import Snapshot, identify, load_snapshot, save_snapshot
 from nhnas.spec.errors import InputError, TrainingError
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 FILES = {
     "spec.yaml",
     "weights.safetensors",
@@ -64,12 +66,6 @@ def plain(value: Snapshot) -> dict[str, Any]:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: only a power cut could tell, and test_files.py checks the calls' order."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

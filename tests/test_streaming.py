@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from pathlib import Path
@@ -24,11 +23,7 @@ from tests import tiny
 from tests.streamed import GOOD, SPEC, check_same, draw_pictures, epoch_of, loaded, own
 from tests.test_resume import check_every_batch, copied, stopped, train_one
 
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @pytest.fixture

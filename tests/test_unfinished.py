@@ -18,11 +18,7 @@ from nhnas.spec.errors import InputError, Interrupted
 from nhnas.unfinished import unfinished
 from tests import tiny
 
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def stopped(folder: Path, versions: int = 0) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -29,15 +28,11 @@ from nhnas.until import Until, check_until, directed, is_met, parse_until
 from tests import tiny
 from tests.here import Here
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 GROWING = tiny.DENSE.replace("add: 8", "add: 8, add_to_remove: 4.0")
 SHRINKING = "add: 2, add_fraction: 0.0, add_to_remove: 0.2, threshold_max: 9.0"
 LONG = GROWING.replace("max_epochs: 2", "min_epochs: 40, max_epochs: 40")
-
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

@@ -24,11 +24,7 @@ from tests import tiny
 from tests.streamed import GOOD, SPEC, draw_pictures, epoch_of, loaded, own
 from tests.test_resume import copied
 
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @pytest.fixture

@@ -12,39 +12,10 @@ import pytest
 
 from nhnas.compiler.store import load_snapshot, save_snapshot
 from nhnas.log import history
-from tests.collected import five_versions, gc, whole
+from tests.collect.collected import gc, whole
 from tests.here import Here
 
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
-@pytest.fixture
-def here(capfd: pytest.CaptureFixture[str]) -> Here:
-    """The command line in this process."""
-    return Here(capfd)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a spec and five versions, the file at the last one."""
-    return five_versions(tmp_path_factory.mktemp("five") / "work")
-
-
-@pytest.fixture
-def spec(template: Path, tmp_path: Path) -> Path:
-    """A copy of the template, without a repository."""
-    shutil.copytree(template, tmp_path / "work")
-    return tmp_path / "work" / "spec.yaml"
-
-
-@pytest.fixture
-def states(spec: Path) -> list[str]:
-    """The ids of versions 1 to 5."""
-    return [record["state"] for record in history(spec)]
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def test_damaged_snapshots_stay_as_they_are(spec: Path, states: list[str], here: Here) -> None:

@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from nhnas.compiler.store import load_snapshot, save_snapshot
-from nhnas.log import history
 from nhnas.spec.errors import InputError
 from tests import tiny
-from tests.collected import five_versions, gc, whole, write
+from tests.collect.collected import gc, whole, write
 from tests.here import Here
 from tests.repository import start
 
-
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk: no test here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
-@pytest.fixture
-def here(capfd: pytest.CaptureFixture[str]) -> Here:
-    """The command line in this process."""
-    return Here(capfd)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a spec and five versions, the file at the last one."""
-    return five_versions(tmp_path_factory.mktemp("five") / "work")
-
-
-@pytest.fixture
-def spec(template: Path, tmp_path: Path) -> Path:
-    """A copy of the template, without a repository."""
-    shutil.copytree(template, tmp_path / "work")
-    return tmp_path / "work" / "spec.yaml"
-
-
-@pytest.fixture
-def states(spec: Path) -> list[str]:
-    """The ids of versions 1 to 5."""
-    return [record["state"] for record in history(spec)]
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def test_training_again_brings_the_weights_back(spec: Path, states: list[str]) -> None:

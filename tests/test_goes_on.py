@@ -20,7 +20,7 @@ from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError, Interrupted, TrainingError
 from nhnas.trainer.engine import Engine
 from tests import tiny
-from tests.test_resume import killer
+from tests.stopping import killer
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

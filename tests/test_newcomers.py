@@ -21,7 +21,7 @@ from nhnas.work import Context, Work
 from tests import tiny
 from tests.grown_networks import CASES, assert_same, random_growth
 from tests.laws.exactness import without_dropout
-from tests.test_resume import check_every_batch, prepared
+from tests.stopping import check_every_batch, prepared
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

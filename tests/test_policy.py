@@ -48,7 +48,7 @@ from nhnas.spec.model import Architecture
 from nhnas.spec.structure import sites
 from nhnas.work import Work
 from tests import tiny
-from tests.test_resume import check_every_batch, prepared, run_two
+from tests.stopping import check_every_batch, prepared, run_two
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import PIPE
 
@@ -16,86 +14,17 @@ import pytest
 import torch
 
 from nhnas import command
-from nhnas.commit import Saved
 from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import read_slot, write_slot
-from nhnas.report import Report
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError, Interrupted
 from nhnas.trainer.augment import AUGMENTATIONS
 from tests import tiny
+from tests.stopping import check_every_batch, copied, killer, prepared, run_two, stopped, train_one, train_two
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
-Command = Callable[[Path, Report], list[Saved]]
-
 OPTIMIZERS = ("adam", "adamw, weight_decay: 0.02", "sgd, momentum: 0.9, weight_decay: 0.01")
-
-
-def run_two(spec: Path, report: Report) -> list[Saved]:
-    """`nhnas run --steps 2`."""
-    return tiny.run(spec, report, steps=2)
-
-
-def train_one(spec: Path, report: Report) -> list[Saved]:
-    """`nhnas train --epochs 1`."""
-    return tiny.train(spec, report, epochs=1)
-
-
-def train_two(spec: Path, report: Report) -> list[Saved]:
-    """`nhnas train --epochs 2`."""
-    return tiny.train(spec, report, epochs=2)
-
-
-def prepared(folder: Path, text: str, versions: int) -> Path:
-    """A spec that is at a version from which the next step has edits of many kinds."""
-    spec = tiny.make(folder / "start", text)
-    for _ in range(versions):
-        tiny.step(spec)
-    return spec
-
-
-def copied(spec: Path, name: str) -> Path:
-    """The same spec, data and store in a folder of its own."""
-    target = spec.parent.with_name(name)
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(spec.parent, target)
-    return target / spec.name
-
-
-def stopped(action: Command, spec: Path, report: tiny.Counting) -> bool:
-    """Run until the report's signal stops the command; False where it was over before."""
-    code, before = 0, signal.signal(signal.SIGTERM, leave)
-    try:
-        action(spec, report)
-    except Interrupted as stop:
-        code = stop.exit_code
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert code in (0, 128 + signal.SIGTERM)
-    return code != 0
-
-
-def leave(number: int, _: object) -> None:
-    """What a signal does between the batches; the command line leaves the process."""
-    raise Interrupted("left", number)
-
-
-def check_every_batch(
-    action: Command, spec: Path, every: int = 1, batches: Sequence[int] = ()
-) -> dict[str, bytes]:
-    """Stop at `batches`, else at 1, 1 + every, …: each time the end is that of the whole one, returned."""
-    whole, counting = copied(spec, "whole"), tiny.Counting()
-    action(whole, counting)
-    expected = tiny.outcome(whole)
-    for batch in batches or range(1, counting.batches + 1, every):
-        again = copied(spec, "stopped")
-        first, second = tiny.Counting(batch=batch), tiny.Counting()
-        assert stopped(action, again, first)
-        action(again, second)
-        assert counting.batches == first.batches + second.batches, f"stopped at batch {batch}"
-        assert expected == tiny.outcome(again), f"stopped at batch {batch}"
-    return expected
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -225,19 +154,6 @@ def test_a_run_killed_between_two_steps(
             tiny.run(again, steps=3, fresh=fresh)
     assert expected[1:] == [saved.state for saved in tiny.run(again, steps=3, fresh=fresh)]
     assert tiny.outcome(whole) == tiny.outcome(again)
-
-
-def killer(function: Callable[..., object], call: int) -> Callable[..., object]:
-    """The function, but its call of that number ends the command there and then."""
-    left = [call]
-
-    def dying(*arguments: object, **named: object) -> object:
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        return function(*arguments, **named)
-
-    return dying
 
 
 LONG = tiny.DENSE.replace("max_epochs: 2", "min_epochs: 40, max_epochs: 40")

@@ -18,7 +18,7 @@ from tests import tiny
 from tests.laws.exactness import TOLERANCE, exact_case, faded_tensors, without_dropout
 from tests.laws.tensors import random_tensors
 from tests.saved import snapshot_of
-from tests.test_resume import check_every_batch
+from tests.stopping import check_every_batch
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

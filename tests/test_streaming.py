@@ -20,8 +20,8 @@ from nhnas.trainer.dataset import Dataset, Samples, Split
 from nhnas.trainer.datasets import LazyImages
 from nhnas.trainer.shared_arrays import filled_arrays
 from tests import tiny
+from tests.stopping import check_every_batch, copied, stopped, train_one
 from tests.streamed import GOOD, SPEC, check_same, draw_pictures, epoch_of, loaded, own
-from tests.test_resume import check_every_batch, copied, stopped, train_one
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

@@ -21,8 +21,8 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from nhnas.spec.errors import StorageError
 from nhnas.trainer.batches import ordered_batches
 from tests import tiny
+from tests.stopping import copied
 from tests.streamed import GOOD, SPEC, draw_pictures, epoch_of, loaded, own
-from tests.test_resume import copied
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

@@ -11,7 +11,7 @@ from nhnas.spec.diff import diff
 from nhnas.spec.document import Document
 from nhnas.spec.edits import Edit
 from nhnas.spec.errors import InputError
-from nhnas.spec.renames import renames, unknown_sources
+from nhnas.spec.renames import renames, taken_over, unknown_sources
 from nhnas.spec.shown import shown
 from nhnas.spec.turnover import LeastImportant
 
@@ -39,7 +39,7 @@ def hand_edits(document: Document, spec: Path, state: Mapping[str, Any]) -> tupl
 
 def _renamed(by_site: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
     """The same values under the sites' new keys, without those of a layer whose name another one takes."""
-    gone = set(renamed.values()) - renamed.keys()
+    gone = taken_over(renamed)
     parts = ((site.partition("."), values) for site, values in by_site.items())
     return {
         f"{renamed.get(name, name)}{dot}{rest}": values

@@ -39,7 +39,7 @@ from nhnas.spec.structure import LayerView, NodeView, structure
 Observer = Callable[[str, Tensor, bool, str], None]
 """(site, values after the activation, activation is ReLU, reader), called in training mode.
 
-`reader` tells those apart that read one site before its stream ends: the path of the node, else ``.
+`reader` tells those apart that read one site before its stream ends: the path of the node, else empty.
 """
 Comparer = Callable[[str, Tensor, Tensor], None]
 """(path of a node with hidden neurons, output of its shortcut leaf, its own), called in training mode."""

@@ -42,6 +42,11 @@ def _seen(old: Architecture, new: Architecture, told: Mapping[str, str]) -> dict
     }
 
 
+def taken_over(renamed: Mapping[str, str]) -> set[str]:
+    """New names that no renamed layer gives up: an old layer that has one of them goes."""
+    return set(renamed.values()) - renamed.keys()
+
+
 def rename_edits(old: Architecture, renamed: Mapping[str, str]) -> Iterator[Rename | RemoveLayer]:
     """Edits of a renaming in an order in which no name is ever taken twice, also where names are swapped.
 
@@ -49,9 +54,9 @@ def rename_edits(old: Architecture, renamed: Mapping[str, str]) -> Iterator[Rena
     """
     taken = {layer.name for layer in old.net}
     waiting = {before: after for before, after in renamed.items() if before in taken and before != after}
-    in_the_way = set(waiting.values()) - waiting.keys()
+    gone = taken_over(waiting)
     for index, layer in reversed([*enumerate(old.net)]):
-        if layer.name in in_the_way:
+        if layer.name in gone:
             yield RemoveLayer(index=index, layer=layer)
             taken.remove(layer.name)
     while waiting:

@@ -151,7 +151,7 @@ def sites(arch: Architecture) -> dict[str, Site]:
     """All sites by key, in file order; the data's own site is not among them."""
     views = structure(arch)
     output = views[-1].writes.site
-    is_all = all(view.node is None or view.node.identity for view in views)
+    neurons_alone = all(view.node is None or view.node.identity for view in views)
     found: dict[str, Site] = {}
     for view in views:
         layer = view.layer
@@ -165,14 +165,16 @@ def sites(arch: Architecture) -> dict[str, Site]:
             )
         for node in view.node.walk():
             if node.residual is not None:
-                found[node.hidden_site] = _hidden_site(node, node.residual, is_all and node is view.node)
+                found[node.hidden_site] = _hidden_site(
+                    node, node.residual, neurons_alone and node is view.node
+                )
     return found
 
 
-def _hidden_site(node: NodeView, residual: Residual, is_all: bool) -> Site:
-    """`is_all`: no layer has a matrix or a convolution of its own, so that neurons are all there is."""
+def _hidden_site(node: NodeView, residual: Residual, neurons_alone: bool) -> Site:
+    """`neurons_alone`: no layer has a matrix or a convolution of its own, so that neurons are all there is."""
     inside = (n for child in (node.first, node.second) if child is not None for n in child.walk())
-    keep_one = is_all or node.node.shortcut is False or any(_holds_on(n) for n in inside)
+    keep_one = neurons_alone or node.node.shortcut is False or any(_holds_on(n) for n in inside)
     is_open = node.live and not residual.fixed
     return Site(node.hidden_site, residual.hidden, node.path, False, residual.fixed, is_open, keep_one)
 

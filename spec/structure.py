@@ -172,7 +172,7 @@ def sites(arch: Architecture) -> dict[str, Site]:
 
 
 def _hidden_site(node: NodeView, residual: Residual, neurons_alone: bool) -> Site:
-    """`neurons_alone`: no layer has a matrix or a convolution of its own, so that neurons are all there is."""
+    """`neurons_alone`: no layer has a matrix or a convolution of its own; neurons are all there is."""
     inside = (n for child in (node.first, node.second) if child is not None for n in child.walk())
     keep_one = neurons_alone or node.node.shortcut is False or any(_holds_on(n) for n in inside)
     is_open = node.live and not residual.fixed

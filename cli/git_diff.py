@@ -78,7 +78,11 @@ def _semantic(change: Change) -> str | None:
     if texts[0] == texts[1]:
         return ""
     try:
-        old, new = (parse_document(text, Path(change.new_path)) for text in texts)
+        names = shown(f"a/{change.path}", 300), shown(f"b/{change.new_path}", 300)
+        old, new = (
+            parse_document(text, Path(change.new_path), source=name)
+            for text, name in zip(texts, names, strict=True)
+        )
         comparison = compare(old, new, _store(change))
     except NhnasError as error:
         print(f"shown as text: {str(error).splitlines()[0]}", flush=True)

@@ -70,8 +70,9 @@ def merge_files(job: Job) -> int:
 def _merged(job: Job) -> Merge:
     path = Path(job.path)
     texts = [file.read_bytes() for file in (job.base, job.ours, job.theirs)]
-    base = parse_document(texts[0], path) if texts[0] else None
-    ours, theirs = parse_document(texts[1], path), parse_document(texts[2], path)
+    names = [f"{side}:{shown(path, 300)}" for side in ("base", *job.labels)]
+    base = parse_document(texts[0], path, source=names[0]) if texts[0] else None
+    ours, theirs = (parse_document(texts[i], path, source=names[i]) for i in (1, 2))
     try:
         return merge(
             base,

@@ -23,19 +23,25 @@ def read_source(source: str, spec: Path | None = None) -> Document:
         return read_document(source)
     if is_id(source) and spec is not None:
         info = load_info(store_folder(spec), source)
-        return parse_document(info.spec_text, spec)
+        return parse_document(info.spec_text, spec, source=_of(source, spec))
     if ":" in source:
         path = Path(source.partition(":")[2])
-        return parse_document(_committed(source, Path(), source), path)
+        return parse_document(_committed(source, Path(), source), path, source=shown(source, 300))
     if spec is None or not spec.exists():
         _ask_for_file(source)
         return read_document(source)  # which says that there is no such file
     here = spec.resolve()
     try:
-        return parse_document(_committed(f"{source}:./{here.name}", here.parent, source), spec)
+        text = _committed(f"{source}:./{here.name}", here.parent, source)
+        return parse_document(text, spec, source=_of(source, spec))
     except InputError:
         _say_if_not_in(source, spec)
         raise
+
+
+def _of(source: str, spec: Path) -> str:
+    """A file at a revision or of a state, as messages name it."""
+    return f"{shown(source, 200)}:{shown(spec, 300)}"
 
 
 def _is_path(source: str, spec: Path | None) -> bool:

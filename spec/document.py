@@ -65,9 +65,13 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     return parse_document(_read(Path(path)), Path(path))
 
 
-def parse_document(text: bytes, path: Path | None = None) -> Document:
-    """Check the text of a spec; `path` is for messages. Raises InputError, one line an error."""
-    file = "spec" if path is None else shown(path, 300)
+def parse_document(text: bytes, path: Path | None = None, *, source: str | None = None) -> Document:
+    """Check the text of a spec. Raises InputError, one line an error.
+
+    `path` is its file; `source` what messages call it, where the text is another than the file's: of a
+    revision, `HEAD:spec.yaml`.
+    """
+    file = source or ("spec" if path is None else shown(path, 300))
     try:
         tree = parse_yaml(text)[1]
     except UnsafeYaml as error:

@@ -274,6 +274,19 @@ def test_a_file_that_a_revision_does_not_have(here: Here, tmp_path: Path) -> Non
     assert "gone: neither a file nor a git revision: " in here("diff", "gone", "new.yaml")[2]
 
 
+def test_a_revision_that_is_no_sound_spec_is_named(here: Here, tmp_path: Path) -> None:
+    """The file itself is sound: the line says of which revision it speaks, in each way to name one."""
+    git(tmp_path, "init", "-q", "-b", "main")
+    sound = (tmp_path / "new.yaml").read_bytes()
+    (tmp_path / "new.yaml").write_bytes(b"a: [\n")
+    git(tmp_path, "add", "new.yaml")
+    git(tmp_path, "commit", "-qm", "one")
+    (tmp_path / "new.yaml").write_bytes(sound)
+    told = "new.yaml:2:1: not YAML: expected the node content, but found '<stream end>'\n"
+    assert (2, "", f"HEAD:{told}") == here("diff", "new.yaml") == here("diff", "HEAD:new.yaml", "new.yaml")
+    assert (2, "", f"main:{told}") == here("diff", "new.yaml", "main")
+
+
 def test_a_snapshot_by_its_id(here: Here, tmp_path: Path) -> None:
     """The state of a version stands for the file that was saved with it."""
     spec = tiny.make(tmp_path / "work")

@@ -150,7 +150,7 @@ def test_text_where_there_is_no_more_to_tell(work: Path) -> None:
     ):
         path.write_bytes(os.fsencode(broken))
         found = git(work, "diff")
-        assert found.startswith(f"shown as text: {reason}")
+        assert found.startswith(f"shown as text: b/{reason}")
         assert "diff --git a/spec.yaml b/spec.yaml" in found
 
 

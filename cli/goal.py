@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,17 @@ def reached_text(met: Until, now: Figures, version: int) -> str:
     """`reached params>=70000: 70,312 params at version 12`."""
     is_edited = now.pending and met.name in SIZES
     where = f"in the file, edited since version {version} (nhnas apply saves it)"
-    return f"reached {met}: {now.text(met.name)} {where if is_edited else f'at version {version}'}"
+    place = where if is_edited else f"at version {version}"
+    return f"reached {met}: {now.text(met.name)} {place}{_way_back(met, now)}"
+
+
+def _way_back(met: Until, now: Figures) -> str:
+    """How to ask for a size that the last step passed, where what is wanted may be the other direction."""
+    value = now.now[met.name]
+    if met.sign != "=" or value == met.value:
+        return ""
+    sign = ">=" if value < met.value else "<="
+    return f", which passed it (back to it: --until '{replace(met, sign=sign)}')"
 
 
 def tell_where_it_ends(goal: dict[str, Any], path: Path, context: Context) -> None:

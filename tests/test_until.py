@@ -308,8 +308,12 @@ def test_what_is_reached_is_known_without_torch(spec: Path) -> None:
         done = subprocess.run(command, cwd=spec.parent, capture_output=True, text=True, check=True)
         return done.stdout, done.stderr
 
-    reached = f"spec.yaml: already reached params=60: {size} params at version {version}; nothing to do\n"
-    assert (f"{reached}0 False\n", "") == told("--until", "params=60", "--steps", "4")
+    reached = f"spec.yaml: already reached params=60: {size} params at version {version}"
+    way = ", which passed it (back to it: --until 'params<=60')"
+    assert size > 60
+    assert (f"{reached}{way}; nothing to do\n0 False\n", "") == told("--until", "params=60", "--steps", "4")
+    exactly = reached.replace("params=60", f"params={size}")
+    assert (f"{exactly}; nothing to do\n0 False\n", "") == told("--until", f"params={size}")
     reason = "with train.loss cross_entropy there is no mse; write accuracy=VALUE"
     refused = f"spec.yaml: --until mse<=1 cannot be met: {reason}\n"
     assert ("2 False\n", refused) == told("--until", "mse=1")

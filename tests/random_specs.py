@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from nhnas.spec.emit import minimal_net
 from nhnas.spec.model import Architecture
 from nhnas.spec.verify import problems
 
@@ -179,3 +180,8 @@ def spelled_out(rng: Random, values: Any) -> Any:
     if rng.random() < 0.3:
         found = dict(rng.sample(list(found.items()), len(found)))
     return found
+
+
+def root_of(arch: Architecture, **more: Any) -> dict[str, Any]:
+    """A whole spec as a dict."""
+    return {"format": 1, "name": "x", **more, "input": list(arch.input), "net": minimal_net(arch)}

@@ -1,10 +1,13 @@
-"""What a command saved, read back: the snapshot that a file names, its neurons, its learning rates."""
+"""What a command saved, read back (the snapshot that a file names, its neurons, its rates) or forged."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
+from nhnas.compiler.canonical import canonical_json
 from nhnas.compiler.store import Snapshot, load_snapshot
 from nhnas.spec.document import read_document
 from nhnas.spec.structure import sites
@@ -29,3 +32,13 @@ def rate_of(spec: Path, back: int) -> float:
         assert snapshot.parent is not None
         snapshot = load_snapshot(spec.parent / ".nhnas", snapshot.parent)
     return float(snapshot.metrics[0]["lr"])
+
+
+def forge(folder: Path, name: str, data: bytes) -> None:
+    """Replaces a file and seals the folder anew, as somebody with bad intentions would."""
+    (folder / name).write_bytes(data)
+    manifest = json.loads((folder / "MANIFEST.json").read_bytes())
+    del manifest["sha256"]
+    manifest["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    manifest["sha256"] = hashlib.sha256(canonical_json(manifest)).hexdigest()
+    (folder / "MANIFEST.json").write_bytes(canonical_json(manifest))

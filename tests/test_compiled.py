@@ -17,7 +17,7 @@ from nhnas.spec.errors import InputError
 from nhnas.trainer import compiled
 from nhnas.trainer.compiled import Compiled
 from tests import tiny
-from tests.test_forms import MAPS, samples
+from tests.form_samples import MAPS, samples
 
 Graph = torch.fx.GraphModule
 

@@ -23,19 +23,9 @@ from nhnas.trainer import forms
 from nhnas.trainer.forms import Sample, Timing, agree, measured, name_of
 from nhnas.trainer.numerics import Numerics
 from tests import tiny
+from tests.form_samples import MAPS, RESIDUAL, samples
 
 PLAIN = Numerics("cpu", "float32", 2, False)
-RESIDUAL = {"name": "a", "op": "conv", "width": 4, "residual": {"hidden": 3, "dropout": 0.5}}
-MAPS = Architecture.model_validate(
-    {
-        "input": (2, 6, 6),
-        "net": (
-            RESIDUAL,
-            {"name": "pool", "op": "global_avg_pool"},
-            {"name": "h", "op": "dense", "width": 3},
-        ),
-    }
-)
 FEATURES = Architecture.model_validate(
     {"input": (4,), "net": ({**RESIDUAL, "op": "dense"}, {"name": "h", "op": "dense", "width": 3})}
 )
@@ -47,14 +37,6 @@ def threads() -> Any:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
-
-
-def samples(arch: Architecture, classes: bool = True, batch: int = 8) -> list[Sample]:
-    """Two batches."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = [torch.randn(batch, *arch.input, generator=generator) for _ in range(2)]
-    targets = torch.arange(batch) % 3 if classes else torch.randn(batch, 3, generator=generator)
-    return [(x, targets) for x in inputs]
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], one_thread: float = 1.0) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from nhnas.spec.yaml_tree import MAX_BYTES
 from tests.here import Here
-from tests.test_hostile import HEAD, UNSAFE, WRONG
+from tests.hostile_specs import HEAD, UNSAFE, WRONG
 
 CASES = {name: data for name, (data, _) in UNSAFE.items()} | {
     name: HEAD.replace(old, new.encode()) for name, (old, new) in WRONG.items()

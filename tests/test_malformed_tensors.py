@@ -15,7 +15,7 @@ from nhnas.spec.errors import InputError
 from tests import tiny
 from tests.here import Here
 from tests.malformed import malformed
-from tests.test_store import forge
+from tests.saved import forge
 from tests.test_tensors_file import MALFORMED
 
 pytestmark = pytest.mark.usefixtures("no_fsync")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nhnas.git_merge import text_merge, told
-from nhnas.spec.document import Document, parse_document
+from nhnas.spec.document import Document
 from nhnas.spec.emit import minimal_net
 from nhnas.spec.errors import InputError
 from nhnas.spec.merge import Merge, merge, trained_side
 from nhnas.spec.merge_meaning import root_of
 from nhnas.spec.merge_text import Texts, marked, remarks
+from tests.merging import chosen, read
 
 GOLDEN = Path(__file__).parent / "golden" / "merge"
 CLEAN = {
@@ -39,11 +39,6 @@ SPEC = (GOLDEN / "both-grew-other-layers" / "base.yaml").read_text()
 A, B, C = (letter * 16 for letter in "abc")
 
 
-def read(text: str | bytes) -> Document:
-    """A document without a file."""
-    return parse_document(text.encode() if isinstance(text, str) else text)
-
-
 def changed(*pairs: tuple[str, str], text: str = SPEC) -> str:
     """The spec with pieces replaced that are there exactly once."""
     for old, new in pairs:
@@ -55,12 +50,6 @@ def changed(*pairs: tuple[str, str], text: str = SPEC) -> str:
 def merged(base: str | None, ours: str, theirs: str, **options: Any) -> Merge:
     """The merge of three texts."""
     return merge(None if base is None else read(base), read(ours), read(theirs), text_merge, **options)
-
-
-def chosen(text: bytes, side: int) -> bytes:
-    """The text after a person took one side of every conflict."""
-    pattern = rb"<{7} [^\n]*\n(.*?)={7}\r?\n(.*?)>{7} [^\n]*\n"
-    return re.sub(pattern, lambda found: found[1 + side], text, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("case", sorted(CLEAN | CONFLICTS.keys()))

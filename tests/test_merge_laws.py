@@ -22,8 +22,8 @@ from nhnas.spec.renames import renames
 from nhnas.spec.verify import problems
 from tests.laws.architectures import random_architecture as law_architecture
 from tests.laws.edit_lists import random_edits
+from tests.merging import chosen, read
 from tests.random_specs import Pen, random_architecture, random_residual, spelled_out
-from tests.test_merge import chosen, read
 
 SETTINGS: dict[str, dict[str, list[Any]]] = {
     "data": {"val": [0.1, 0.2], "root": ["d", "e f"]},

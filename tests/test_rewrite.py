@@ -28,7 +28,7 @@ from nhnas.spec.rewrite import UNCHANGED, rewrite
 from nhnas.spec.text_edits import comments
 from nhnas.spec.verify import problems
 from nhnas.spec.yaml_tree import parse_yaml
-from tests.random_specs import Pen, random_architecture, random_layer, random_residual, spelled_out
+from tests.random_specs import Pen, random_architecture, random_layer, random_residual, root_of, spelled_out
 
 EMPTY = Residual(hidden=0)
 SPEC = """\
@@ -52,11 +52,6 @@ net:
   - {name: head, op: dense, width: 10}
 train: {lr: 1e-3}
 # the end"""
-
-
-def root_of(arch: Architecture, **more: Any) -> dict[str, Any]:
-    """A whole spec as a dict."""
-    return {"format": 1, "name": "x", **more, "input": list(arch.input), "net": minimal_net(arch)}
 
 
 def comments_of(text: bytes) -> list[str]:

@@ -23,7 +23,7 @@ from nhnas.spec.schema import schema
 from nhnas.spec.yaml_tree import parse_yaml, plain
 from nhnas.trainer.datasets import IMAGES, TOYS
 from tests.here import Here
-from tests.test_hostile import HEAD, WRONG
+from tests.hostile_specs import HEAD, WRONG
 
 ROOT = Path(__file__).parent.parent
 VALIDATOR = Draft7Validator(schema())

@@ -14,8 +14,7 @@ from nhnas.spec.model import Architecture, Residual
 from nhnas.spec.rewrite import rewrite
 from nhnas.spec.structure import nodes, sites
 from tests.laws.edit_lists import fits
-from tests.random_specs import Pen, random_architecture, spelled_out
-from tests.test_rewrite import root_of
+from tests.random_specs import Pen, random_architecture, root_of, spelled_out
 
 STATES = ("s" + "0" * 16, "s" + "1" * 16)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 import random
 import shutil
@@ -23,6 +21,7 @@ from nhnas.compiler.canonical import canonical_json, parse_canonical
 from nhnas.compiler.history import known_ids, lineage, load_info
 from nhnas.compiler.store import Snapshot, identify, load_snapshot, save_snapshot
 from nhnas.spec.errors import InputError, TrainingError
+from tests.saved import forge
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -281,16 +280,6 @@ def test_pipe_or_link_in_place_of_a_file(tmp_path: Path, saved: Path) -> None:
     path.symlink_to(away)
     with pytest.raises(InputError, match="is a link, not a regular file"):
         load_snapshot(tmp_path / ".nhnas", snapshot().id)
-
-
-def forge(folder: Path, name: str, data: bytes) -> None:
-    """Replaces a file and seals the folder anew, as somebody with bad intentions would."""
-    (folder / name).write_bytes(data)
-    manifest = json.loads((folder / "MANIFEST.json").read_bytes())
-    del manifest["sha256"]
-    manifest["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    manifest["sha256"] = hashlib.sha256(canonical_json(manifest)).hexdigest()
-    (folder / "MANIFEST.json").write_bytes(canonical_json(manifest))
 
 
 def test_weights_of_another_version_are_refused(tmp_path: Path, saved: Path) -> None:

@@ -6,8 +6,10 @@ optimizer moments, ages and importances.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from nhnas.compiler.edit_runs import runs
 from nhnas.compiler.marks import (
@@ -15,7 +17,6 @@ from nhnas.compiler.marks import (
     QUIET,
     RANDOM,
     IndexMap,
-    centred,
     chain,
     constant,
     identity_marks,
@@ -26,35 +27,44 @@ from nhnas.compiler.marks import (
 from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons, Rename, RestoreShortcut, Set
 from nhnas.spec.model import Architecture
 from nhnas.spec.shapes import INPUT
-from nhnas.spec.structure import Leaf, NodeView, biases, leaves, nodes, sites
+from nhnas.spec.structure import Leaf, NodeView, leaves, nodes, sites
 
 
 @dataclass(frozen=True, slots=True)
 class LeafRecipe:
-    """One leaf: `rows` over its outputs, `columns` over the neurons it reads, `kernel` over one axis.
+    """One leaf: `rows` over its outputs, `columns` over the neurons it reads.
 
-    `source` is the path it had before, None for a leaf that starts anew; `norm` says whether its
-    norm entries come from there too.
+    `source` is the path it had before, None for a leaf that starts anew. `kernel`, `norm` and `span`
+    (features that a neuron it reads is, several behind a flatten) are those it had there: what becomes of
+    them depends on what they are in the end alone, whatever they were in between (`tensor_plan`).
     """
 
     source: str | None
     rows: IndexMap
     columns: IndexMap
-    kernel: IndexMap
-    norm: bool
+    kernel: int
+    norm: str
+    span: int
 
 
 @dataclass(frozen=True, slots=True)
 class RowRecipe:
-    """A bias, or the neurons of a site."""
+    """A node's bias, or the neurons of a site.
+
+    `there` is False where the node had no bias, as `source` or, without one, at its birth.
+    """
 
     source: str | None
     rows: IndexMap
+    there: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Leaves by path, biases by their node's path, sites by key; all of the new architecture."""
+    """Leaves by path, biases by their node's path, sites by key; all of the new architecture.
+
+    Nodes without a bias have a recipe of one: a later edit of the list may give it back.
+    """
 
     leaves: dict[str, LeafRecipe]
     biases: dict[str, RowRecipe]
@@ -75,7 +85,7 @@ def unchanged(arch: Architecture) -> Recipe:
     """The recipe of no edit."""
     return Recipe(
         {leaf.path: _kept_whole(leaf) for leaf in leaves(arch)},
-        {node.path: RowRecipe(node.path, same(node.writes.neurons)) for node in biases(arch)},
+        {node.path: RowRecipe(node.path, same(node.writes.neurons), node.bias) for node in _live(arch)},
         {key: RowRecipe(key, same(site.neurons)) for key, site in sites(arch).items()},
     )
 
@@ -84,7 +94,7 @@ def from_nothing(arch: Architecture) -> Recipe:
     """The recipe of an untrained network: everything starts anew."""
     return Recipe(
         {leaf.path: _anew(leaf, quiet=False) for leaf in leaves(arch)},
-        {node.path: _new_bias(node) for node in biases(arch)},
+        {node.path: _new_bias(node) for node in _live(arch)},
         {key: RowRecipe(None, constant(site.neurons, NEW)) for key, site in sites(arch).items()},
     )
 
@@ -102,25 +112,34 @@ def _compose_leaf(first: Recipe, leaf: LeafRecipe) -> LeafRecipe:
     if leaf.source is None:
         return leaf
     before = first.leaves[leaf.source]
-    return LeafRecipe(
-        before.source,
-        chain(before.rows, leaf.rows),
-        chain(before.columns, leaf.columns),
-        chain(before.kernel, leaf.kernel),
-        before.norm and leaf.norm,
-    )
+    rows, columns = chain(before.rows, leaf.rows), chain(before.columns, leaf.columns)
+    return replace(before, rows=rows, columns=columns)
 
 
 def _compose_rows(first: dict[str, RowRecipe], rows: RowRecipe) -> RowRecipe:
     if rows.source is None:
         return rows
     before = first[rows.source]
-    return RowRecipe(before.source, chain(before.rows, rows.rows))
+    return RowRecipe(before.source, chain(before.rows, rows.rows), before.there)
 
 
 def _kept_whole(leaf: Leaf) -> LeafRecipe:
-    rows, columns = same(leaf.writes.neurons), same(leaf.reads.neurons)
-    return LeafRecipe(leaf.path, rows, columns, same(leaf.kernel), True)
+    return _of(leaf, leaf.path, same(leaf.writes.neurons), same(leaf.reads.neurons))
+
+
+def _of(leaf: Leaf, source: str | None, rows: IndexMap, columns: IndexMap) -> LeafRecipe:
+    return LeafRecipe(source, rows, columns, leaf.kernel, leaf.norm, leaf.reads.columns)
+
+
+def settled(leaf: Leaf, recipe: LeafRecipe) -> LeafRecipe:
+    """What a leaf is in the end: it starts anew where a neuron that it reads is not as many features."""
+    if recipe.source is None or recipe.span == leaf.reads.columns:
+        return recipe
+    if leaf.identity_init:
+        return _anew(leaf, quiet=False)
+    rows = np.where(recipe.rows < 0, recipe.rows, NEW)
+    columns = np.where(recipe.columns < 0, recipe.columns, RANDOM)
+    return _of(leaf, None, rows, columns)
 
 
 def _anew(leaf: Leaf, quiet: bool) -> LeafRecipe:
@@ -129,13 +148,22 @@ def _anew(leaf: Leaf, quiet: bool) -> LeafRecipe:
     rows, columns = constant(outputs, QUIET if quiet else NEW), constant(inputs, RANDOM)
     if leaf.identity_init and not quiet:
         rows, columns = identity_marks(outputs), identity_marks(inputs)
-    return LeafRecipe(None, rows, columns, same(leaf.kernel), False)
+    return _of(leaf, None, rows, columns)
+
+
+def settled_bias(node: NodeView, recipe: RowRecipe) -> RowRecipe:
+    """What a bias is in the end: it starts anew where its node had none, also at its birth."""
+    return recipe if recipe.there else _new_bias(node)
+
+
+def _live(arch: Architecture) -> Iterator[NodeView]:
+    return (node for node in nodes(arch) if node.live)
 
 
 def _new_bias(node: NodeView) -> RowRecipe:
     """A bias that starts anew; beside a leaf born as the identity it is 0, or the node were not one."""
     born_identity = node.leaf is not None and node.leaf.identity_init
-    return RowRecipe(None, constant(node.writes.neurons, QUIET if born_identity else NEW))
+    return RowRecipe(None, constant(node.writes.neurons, QUIET if born_identity else NEW), node.bias)
 
 
 def _of_run(before: Architecture, after: Architecture, run: Sequence[Edit]) -> Recipe:
@@ -143,7 +171,7 @@ def _of_run(before: Architecture, after: Architecture, run: Sequence[Edit]) -> R
     edit = run[0]
     origins = _site_origins(before, after, run)
     old_leaves = {leaf.path: leaf for leaf in leaves(before)}
-    old_biases = {node.path: node for node in biases(before)}
+    old_nodes = {node.path: node for node in _live(before)}
     quiet = _quiet_paths(before, after, run)
     joined = _joined(before, edit)
     return Recipe(
@@ -151,7 +179,7 @@ def _of_run(before: Architecture, after: Architecture, run: Sequence[Edit]) -> R
             leaf.path: _leaf(leaf, old_leaves, origins, edit, joined, leaf.path in quiet)
             for leaf in leaves(after)
         },
-        {node.path: _bias(node, old_biases, origins, edit) for node in biases(after)},
+        {node.path: _bias(node, old_nodes, origins, edit) for node in _live(after)},
         {key: _own_neurons(origins[key]) for key in sites(after)},
     )
 
@@ -189,8 +217,7 @@ def _leaf(
     rows, columns = origins[leaf.writes.site], origins[leaf.reads.site]
     if before is None or not _continues(before, leaf, rows, columns, joined):
         return _anew(leaf, quiet)
-    kernel = centred(before.kernel, leaf.kernel)
-    return LeafRecipe(before.path, rows.rows, columns.rows, kernel, before.norm == leaf.norm)
+    return _of(before, before.path, rows.rows, columns.rows)
 
 
 def _continues(
@@ -199,14 +226,14 @@ def _continues(
     """True where the leaf still connects the same two sites in the same way."""
     ends = (joined.get(port.site, port.site) for port in (before.writes, before.reads))
     same_ends = tuple(ends) == (rows.source, columns.source)
-    return same_ends and before.op == after.op and before.reads.columns == after.reads.columns
+    return same_ends and before.op == after.op
 
 
 def _bias(node: NodeView, old: dict[str, NodeView], origins: dict[str, RowRecipe], edit: Edit) -> RowRecipe:
     before, rows = old.get(_old_path(node.path, edit)), origins[node.writes.site]
     if before is None or before.writes.site != rows.source:
         return _new_bias(node)
-    return RowRecipe(before.path, rows.rows)
+    return RowRecipe(before.path, rows.rows, before.bias)
 
 
 def _quiet_paths(before: Architecture, after: Architecture, run: Sequence[Edit]) -> frozenset[str]:

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from nhnas.compiler.marks import NEW, QUIET, IndexMap, constant, spread
-from nhnas.compiler.recipe import LeafRecipe, Recipe, RowRecipe
+from nhnas.compiler.marks import NEW, QUIET, IndexMap, centred, constant, same, spread
+from nhnas.compiler.recipe import LeafRecipe, Recipe, RowRecipe, settled, settled_bias
 from nhnas.spec.model import Architecture
 from nhnas.spec.structure import Leaf, NodeView, biases, leaves
 
@@ -46,15 +46,16 @@ class TensorPlan:
 
 def tensor_plans(arch: Architecture, recipe: Recipe) -> dict[str, TensorPlan]:
     """A plan for every tensor of `arch`, by name, in file order."""
-    plans = [plan for leaf in leaves(arch) for plan in _leaf_plans(leaf, recipe.leaves[leaf.path])]
-    plans += [_bias_plan(node, recipe.biases[node.path]) for node in biases(arch)]
+    found = ((leaf, settled(leaf, recipe.leaves[leaf.path])) for leaf in leaves(arch))
+    plans = [plan for leaf, its_recipe in found for plan in _leaf_plans(leaf, its_recipe)]
+    plans += [_bias_plan(node, settled_bias(node, recipe.biases[node.path])) for node in biases(arch)]
     return {plan.name: plan for plan in plans}
 
 
 def _leaf_plans(leaf: Leaf, recipe: LeafRecipe) -> Iterator[TensorPlan]:
     source = None if recipe.source is None else f"{recipe.source}.weight"
     columns = spread(recipe.columns, leaf.reads.columns)
-    kernel = (recipe.kernel, recipe.kernel) if leaf.op == "conv" else ()
+    kernel = (_kernel(leaf, recipe),) * 2 if leaf.op == "conv" else ()
     bound = 1.0 / sqrt(max(leaf.fan_in, 1))
     # A norm keeps its leaf quiet: its weight may be random. Decided here and not at the leaf's birth,
     # since a later edit of the same list may give or take the norm.
@@ -65,8 +66,13 @@ def _leaf_plans(leaf: Leaf, recipe: LeafRecipe) -> Iterator[TensorPlan]:
         yield from _norm_plans(leaf, recipe)
 
 
+def _kernel(leaf: Leaf, recipe: LeafRecipe) -> IndexMap:
+    """One axis of the kernel, embedded in, or cut from, the middle of the one that the leaf had."""
+    return same(leaf.kernel) if recipe.source is None else centred(recipe.kernel, leaf.kernel)
+
+
 def _norm_plans(leaf: Leaf, recipe: LeafRecipe) -> Iterator[TensorPlan]:
-    kept = recipe.source is not None and recipe.norm
+    kept = recipe.source is not None and recipe.norm == leaf.norm
     rows = recipe.rows
     if not kept and recipe.source is not None:
         rows = constant(len(rows), NEW)

@@ -54,7 +54,7 @@ def merge_meaning(base: Document | None, ours: Document, theirs: Document, train
     rest = [_merged_key(key, roots) for key in ("name", *SECTIONS)]
     reason = None
     for deep in (True, False):
-        net = _merged_net(base, ours, theirs, roots, deep)
+        net = _merged_net(base, (ours, theirs), trained, roots, deep)
         if net is None:
             reason = reason or "both sides moved layers"
             continue
@@ -77,16 +77,39 @@ def _merged_key(key: str, roots: list[Root]) -> Merged:
 
 
 def _merged_net(
-    base: Document | None, ours: Document, theirs: Document, roots: list[Root], deep: bool
+    base: Document | None, sides: tuple[Document, Document], trained: Document, roots: list[Root], deep: bool
 ) -> Merged | None:
     """`input` and `net`."""
-    moves = [{} if base is None else renames(base.architecture, x.architecture) for x in (ours, theirs)]
+    moves = [{} if base is None else renames(base.architecture, x.architecture) for x in sides]
     net = merge_chains(roots[0]["net"], (roots[1]["net"], roots[2]["net"]), (moves[0], moves[1]), deep)
     if net is None:
         return None
     size = _merged_key("input", roots)
     mine, other = ({"net": n, **s} for n, s in zip(net.sides, size.sides, strict=True))
+    if base is not None:
+        weights = base if trained.state == base.state else trained
+        mine, other = (_with_sources(side, weights.architecture, moves) for side in (mine, other))
     return Merged(mine, other, (*size.conflicts, *net.conflicts))
+
+
+def _with_sources(side: Root, weights: Architecture, moves: list[dict[str, str]]) -> Root:
+    """`renamed_from` where one side renamed a layer and the other changed it, which nobody could see after.
+
+    `weights`: what the state of the merged file has weights for.
+    """
+    try:
+        seen = renames(weights, Architecture.model_validate(side))
+    except ValidationError:
+        return side
+    names = {layer.name for layer in weights.net}
+    sources = {
+        new: old for move in moves for old, new in move.items() if old in names and seen.get(old) != new
+    }
+    net = [
+        {**layer, "renamed_from": sources[layer["name"]]} if layer["name"] in sources else layer
+        for layer in side["net"]
+    ]
+    return {**side, "net": net}
 
 
 def _problem(side: dict[str, Any]) -> str | None:

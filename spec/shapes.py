@@ -75,7 +75,7 @@ def input_port(arch: Architecture) -> Port:
 
 
 def trace(arch: Architecture) -> tuple[tuple[Flow, ...], tuple[Problem, ...]]:
-    """Follow a sample through the chain; an impossible layer is reported and passed over."""
+    """Follow a sample through the chain; an impossible layer is reported, and guessed."""
     if len(arch.input) not in (1, 3):
         return (), (Problem(("input",), "expected [features] or [channels, height, width]"),)
     port = input_port(arch)
@@ -83,15 +83,16 @@ def trace(arch: Architecture) -> tuple[tuple[Flow, ...], tuple[Problem, ...]]:
     problems: list[Problem] = []
     for index, layer in enumerate(arch.net):
         found = [Problem(("net", index, *p.loc), p.message) for p in _misfits(layer, port)]
-        writes = port if found else _output(layer, port)
+        writes = _guess(layer, port) if found else _output(layer, port)
         problems += found
         flows.append(Flow(index, layer, port, writes))
-        port = writes if not found else _guess(layer, port)
+        port = writes
     return tuple(flows), tuple(problems)
 
 
 def _guess(layer: Layer, port: Port) -> Port:
-    """What a misfit would write, so that one mistake is reported once."""
+    """What a misfit would write, so that one mistake is reported once, and that neurons keep their sites
+    in the midst of an edit."""
     if isinstance(layer, Conv | Dense) and layer.width is not None:
         size = (port.map or (1, 1)) if isinstance(layer, Conv) else None
         return Port(site_of(layer), layer.width, map=size)

@@ -80,6 +80,28 @@ def test_either_side_of_all_conflicts_is_a_sound_spec(case: str) -> None:
         read(text)
 
 
+SAVED = ("version: 3\nstate: s" + "0" * 16, "version: 4\nstate: s" + "b" * 16)
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "expected"),
+    [((), (), "block1"), ((), (SAVED,), "block1"), ((SAVED,), (), None)],
+    ids=["neither saved", "theirs saved", "ours saved its renaming"],
+)
+def test_a_renaming_that_nobody_could_see_any_more_is_written_down(
+    mine: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...], expected: str | None
+) -> None:
+    """A layer that one side renamed by hand and the other changed, where the weights know its old name."""
+    text = (GOLDEN / "a-renamed-layer-that-grew" / "base.yaml").read_text()
+    ours = changed(("name: block1", "name: trunk"), *mine, text=text)
+    theirs = changed(("hidden: 10", "hidden: 12"), *other, text=text)
+    found = merged(text, ours, theirs)
+    assert found.clean
+    layer = next(layer for layer in read(found.text).architecture.net if layer.name == "trunk")
+    assert expected == layer.renamed_from
+    assert "hidden: 12" in found.text.decode()
+
+
 def sections(values: dict[str, Any]) -> dict[str, Any]:
     """What is not the network."""
     return {key: values[key] for key in ("name", "data", "train", "search")}

@@ -109,10 +109,11 @@ def check_composition(case: Case) -> None:
 def as_lists(recipe: Recipe) -> object:
     """A recipe as plain data that `==` compares."""
     own = {
-        path: (leaf.source, leaf.rows.tolist(), leaf.columns.tolist(), leaf.kernel.tolist(), leaf.norm)
+        path: (leaf.source, leaf.rows.tolist(), leaf.columns.tolist(), leaf.kernel, leaf.norm, leaf.span)
         for path, leaf in recipe.leaves.items()
     }
-    rows = [{k: (r.source, r.rows.tolist()) for k, r in d.items()} for d in (recipe.biases, recipe.sites)]
+    both = (recipe.biases, recipe.sites)
+    rows = [{k: (r.source, r.rows.tolist(), r.there) for k, r in d.items()} for d in both]
     return own, rows
 
 
@@ -218,7 +219,7 @@ def source_names(world: World) -> dict[str, str]:
     for path, known in world.leaves.items():
         if known.source is not None:
             result[f"{path}.weight"] = f"{known.source}.weight"
-            if known.norm == "batch" and known.norm_kept:
+            if known.norm == "batch":
                 result |= {f"{path}.norm.{e}": f"{known.source}.norm.{e}" for e in ("weight", "bias")}
     for path, known in world.biases.items():
         if known.source is not None:

@@ -14,7 +14,7 @@ from itertools import count
 
 from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons, Rename, RestoreShortcut, Set
 from nhnas.spec.model import Architecture
-from nhnas.spec.structure import Leaf, biases, leaves, nodes, sites
+from nhnas.spec.structure import Leaf, NodeView, biases, leaves, nodes, sites
 from tests.laws.case import Case
 
 Label = int | str | tuple[str, int]
@@ -35,15 +35,20 @@ class Individuals:
 
 @dataclass
 class Known:
-    """What is known of one leaf or bias: labels by neuron, and what it must still connect."""
+    """What is known of one leaf or bias: labels by neuron, and what it must still connect.
+
+    `kernel`, `norm` and `span`, features a neuron, are those of the leaf `source`, or of its birth; `there`,
+    whether there is a bias, likewise.
+    """
 
     source: str | None
     ends: tuple[object, ...]
     rows: dict[int, Label]
     columns: dict[int, Label] = field(default_factory=dict)
-    kernel: list[Label] = field(default_factory=list)
-    norm: str = "batch"
-    norm_kept: bool = False
+    kernel: int = 0
+    norm: str = ""
+    span: int = 1
+    there: bool = True
 
 
 @dataclass
@@ -61,7 +66,33 @@ def follow(case: Case) -> World:
     world = first_world(case.arch)
     for before, after, edit in zip(case.steps, case.steps[1:], case.edits, strict=False):
         world = advance(world, before, after, edit)
+    for leaf in leaves(case.after):
+        world.leaves[leaf.path] = _in_the_end(leaf, world.leaves[leaf.path], world)
+    found = {node.path: _bias_in_the_end(node, world.biases[node.path]) for node in biases(case.after)}
+    world.biases.clear()
+    world.biases.update(found)
     return world
+
+
+def _bias_in_the_end(node: NodeView, known: Known) -> Known:
+    """A node that had no bias gets one that starts anew; 0 beside what was born as the identity."""
+    if known.there:
+        return known
+    born = QUIET if node.leaf is not None and node.leaf.identity_init else NEW
+    return replace(known, source=None, rows=dict.fromkeys(known.rows, born))
+
+
+def _in_the_end(leaf: Leaf, known: Known, world: World) -> Known:
+    """Once all edits are done, a norm of another kind starts anew, and so does a leaf for which a neuron is
+    more, or fewer, features than it was."""
+    known = replace(known, norm=known.norm if known.norm == leaf.norm else "")
+    if known.source is None or known.span == leaf.reads.columns:
+        return known
+    if leaf.identity_init:
+        return _born(leaf, world, quiet=False)
+    rows: dict[int, Label] = {n: NEW if isinstance(x, int) else x for n, x in known.rows.items()}
+    columns: dict[int, Label] = {n: BORN if isinstance(x, int) else x for n, x in known.columns.items()}
+    return replace(known, source=None, rows=rows, columns=columns)
 
 
 def first_world(arch: Architecture) -> World:
@@ -73,13 +104,18 @@ def first_world(arch: Architecture) -> World:
     for leaf in leaves(arch):
         columns: dict[int, Label] = {**_numbered(homes[leaf.reads.site].names)}
         rows: dict[int, Label] = {**_numbered(homes[leaf.writes.site].names)}
-        kernel: list[Label] = [*range(leaf.kernel)]
-        known = Known(leaf.path, _ends(world, leaf), rows, columns, kernel, leaf.norm, True)
-        world.leaves[leaf.path] = known
-    for node in biases(arch):
+        ends, span = _ends(world, leaf), leaf.reads.columns
+        world.leaves[leaf.path] = Known(leaf.path, ends, rows, columns, leaf.kernel, leaf.norm, span)
+    for node in live(arch):
         home = homes[node.writes.site]
-        world.biases[node.path] = Known(node.path, (home.lineage,), {**_numbered(home.names)})
+        rows = {**_numbered(home.names)}
+        world.biases[node.path] = Known(node.path, (home.lineage,), rows, there=node.bias)
     return world
+
+
+def live(arch: Architecture) -> Iterator[NodeView]:
+    """Nodes outside of empty residuals: their biases are followed, also while they have none."""
+    return (node for node in nodes(arch) if node.live)
 
 
 def _settled(key: str, fresh: Iterator[int], neurons: int) -> Individuals:
@@ -94,7 +130,7 @@ def _numbered(names: list[int]) -> dict[int, int]:
 def _ends(world: World, leaf: Leaf) -> tuple[object, ...]:
     """A leaf goes on only between the same two sites, doing the same thing."""
     reads, writes = world.sites[leaf.reads.site], world.sites[leaf.writes.site]
-    return (writes.lineage, reads.lineage, leaf.op, leaf.reads.columns)
+    return (writes.lineage, reads.lineage, leaf.op)
 
 
 def advance(world: World, before: Architecture, after: Architecture, edit: Edit) -> World:
@@ -110,14 +146,14 @@ def advance(world: World, before: Architecture, after: Architecture, edit: Edit)
         )
         known.ends = ends
         result.leaves[leaf.path] = known
-    for node in biases(after):
+    for node in live(after):
         old, home = world.biases.get(_former(node.path, edit)), result.sites[node.writes.site]
         eye = node.leaf is not None and node.leaf.identity_init
         labels: dict[int, Label] = dict.fromkeys(home.names, QUIET if eye else NEW)
-        source = None
+        known = Known(None, (home.lineage,), labels, there=node.bias)
         if old and old.ends == (home.lineage,):
-            labels, source = {name: old.rows.get(name, NEW) for name in home.names}, old.source
-        result.biases[node.path] = Known(source, (home.lineage,), labels)
+            known = replace(old, rows={name: old.rows.get(name, NEW) for name in home.names})
+        result.biases[node.path] = known
     _part(result, after)
     return result
 
@@ -153,7 +189,7 @@ def _part(world: World, arch: Architecture) -> None:
             break
     for leaf in leaves(arch):
         world.leaves[leaf.path].ends = _ends(world, leaf)
-    for node in biases(arch):
+    for node in live(arch):
         world.biases[node.path].ends = (world.sites[node.writes.site].lineage,)
 
 
@@ -207,12 +243,7 @@ def _move_sites(
 def _went_on(old: Known, leaf: Leaf, world: World) -> Known:
     rows = {name: old.rows.get(name, NEW) for name in world.sites[leaf.writes.site].names}
     columns = {name: old.columns.get(name, NEW) for name in world.sites[leaf.reads.site].names}
-    kernel = list(old.kernel)
-    while len(kernel) < leaf.kernel:
-        kernel = [NEW, *kernel, NEW]
-    while len(kernel) > leaf.kernel:
-        kernel = kernel[1:-1]
-    return Known(old.source, (), rows, columns, kernel, leaf.norm, old.norm_kept and old.norm == leaf.norm)
+    return replace(old, rows=rows, columns=columns)
 
 
 def _born(leaf: Leaf, world: World, quiet: bool) -> Known:
@@ -222,5 +253,4 @@ def _born(leaf: Leaf, world: World, quiet: bool) -> Known:
     if leaf.identity_init and not quiet:
         rows = {name: ("eye", index) for name, index in _numbered(outputs).items()}
         columns = {name: ("eye", index) for name, index in _numbered(inputs).items()}
-    kernel: list[Label] = [*range(leaf.kernel)]
-    return Known(None, (), rows, columns, kernel, leaf.norm, False)
+    return Known(None, (), rows, columns, leaf.kernel, leaf.norm, leaf.reads.columns)

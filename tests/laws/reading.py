@@ -60,6 +60,18 @@ def holdings(world: World, arch: Architecture) -> Iterator[tuple[str, Index, Hol
             yield f"{node.path}.bias", (row,), holding
 
 
+def _kernel(leaf: Leaf, known: Known) -> list[Label]:
+    """Where each place along one axis of the kernel comes from: the middle stays the middle."""
+    if leaf.op != "conv":
+        return [0]
+    kernel: list[Label] = [*range(leaf.kernel if known.source is None else known.kernel)]
+    while len(kernel) < leaf.kernel:
+        kernel = [NEW, *kernel, NEW]
+    while len(kernel) > leaf.kernel:
+        kernel = kernel[1:-1]
+    return kernel
+
+
 def _features(world: World, leaf: Leaf, known: Known) -> list[Label]:
     """Labels of the features: a neuron behind a flatten is several."""
     per = leaf.reads.columns
@@ -73,7 +85,7 @@ def _features(world: World, leaf: Leaf, known: Known) -> list[Label]:
 def _weight(
     leaf: Leaf, known: Known, rows: list[Label], columns: list[Label]
 ) -> Iterator[tuple[str, Index, Holding]]:
-    kernel = known.kernel if leaf.op == "conv" else [0]
+    kernel = _kernel(leaf, known)
     k, bound = len(kernel), 1.0 / sqrt(len(columns) * leaf.kernel**2)
     for o, i, y, x in product(range(len(rows)), range(len(columns)), range(k), range(k)):
         index = (o, i, y, x) if leaf.op == "conv" else (o, i)
@@ -102,7 +114,7 @@ def _cell(leaf: Leaf, known: Known, labels: tuple[Label, ...], drawn: Drawn, mid
 def _norm(leaf: Leaf, known: Known, rows: list[Label]) -> Iterator[tuple[str, Index, Holding]]:
     for (row, label), (entry, fill) in product(enumerate(rows), FILLS.items()):
         holding: Holding = fill
-        if known.source is not None and known.norm_kept and isinstance(label, int):
+        if known.source is not None and known.norm == leaf.norm and isinstance(label, int):
             holding = Old(f"{known.source}.norm.{entry}", (label,))
         elif label == QUIET and entry == "weight":
             holding = 0.0

@@ -184,7 +184,7 @@ MUTANTS: list[tuple[Law, Any, str, Any]] = [
     (EXACT, recipe, "_quiet_paths", never_quiet),
     (EXACT, recipe, "chain", forgets_quiet),
     (FOLD, recipe, "chain", marks_do_not_win),
-    (EXACT, recipe, "centred", corner),
+    (EXACT, tensor_plan, "centred", corner),
     (EXACT, tensor_plan, "spread", interleaved),
     (NEW_NEURONS, remap, "uniforms", same_row),
     (FOLD, remap, "uniforms", row_among_newcomers),

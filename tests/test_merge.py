@@ -85,8 +85,8 @@ SAVED = ("version: 3\nstate: s" + "0" * 16, "version: 4\nstate: s" + "b" * 16)
 
 @pytest.mark.parametrize(
     ("mine", "other", "expected"),
-    [((), (), "block1"), ((), (SAVED,), "block1"), ((SAVED,), (), None)],
-    ids=["neither saved", "theirs saved", "ours saved its renaming"],
+    [((), (), "block1"), ((), (SAVED,), None), ((SAVED,), (), None)],
+    ids=["neither saved", "theirs saved, so that it is plain to see", "ours saved its renaming"],
 )
 def test_a_renaming_that_nobody_could_see_any_more_is_written_down(
     mine: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...], expected: str | None

@@ -29,12 +29,21 @@ def check_classes(spec: Path, state: str | None, dataset: Dataset) -> None:
     if state is None or dataset.classes is None:
         return
     before = facts_at(spec, state).get("classes")
-    if before is not None and (moved := _moved(before, dataset.classes)) is not None:
+    check_numbers(spec, before, dataset, "when the weights were trained", "or start untrained with --fresh")
+
+
+def check_numbers(
+    spec: Path, before: Sequence[str] | None, dataset: Dataset, when: str, otherwise: str
+) -> None:
+    """Raises InputError where a class has another number than `when` they were called `before`."""
+    if before is None or dataset.classes is None:
+        return
+    if (moved := _moved(before, dataset.classes)) is not None:
         now = dataset.classes.index(moved)
         raise InputError(
             f"{spec}: class {shown(moved)} is number {now} of {dataset.name}, and was {before.index(moved)} "
-            "when the weights were trained; classes are numbered in the order of their names: rename folders "
-            "so that each keeps its number, or start untrained with --fresh"
+            f"{when}; classes are numbered in the order of their names: rename folders "
+            f"so that each keeps its number, {otherwise}"
         )
 
 

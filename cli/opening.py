@@ -15,6 +15,7 @@ from nhnas.class_names import check_classes
 from nhnas.compiler.build import build
 from nhnas.compiler.slot import Slot
 from nhnas.log import edits_text
+from nhnas.same_data import check_same
 from nhnas.spec.canonical import from_canonical
 from nhnas.spec.document import Document, parse_document, read_document
 from nhnas.spec.edits import edit_to_dict
@@ -122,10 +123,11 @@ def _present(numerics: Numerics, context: Context) -> Numerics:
 
 
 def resume(context: Context, slot: Slot) -> Work:
-    """The work that a slot holds; raises InputError where it was computed on a device that is not here."""
+    """The work that a slot holds; raises InputError where its device, or its data, are not here."""
     data = slot.data
     document = parse_document(data["spec"].encode(), context.spec)
     dataset = load_data(_read_as_now(document, context.spec), context)
+    check_same(context.spec, data.get("data"), dataset)
     numerics = _present(Numerics(**data["numerics"]), context)
     use_numerics(numerics)
     arch = from_canonical(data["architecture"])

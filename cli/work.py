@@ -17,6 +17,7 @@ from nhnas.compiler.place import spec_key, store_folder
 from nhnas.compiler.slot import write_slot
 from nhnas.interrupt import stop_requests
 from nhnas.report import Report
+from nhnas.same_data import data_facts
 from nhnas.spec.canonical import canonical
 from nhnas.spec.config import Search, Train
 from nhnas.spec.document import Document
@@ -209,6 +210,7 @@ class Work:
             "facts": self.facts,
             "rollbacks": self.rollbacks,
             "phase": phase,
+            "data": data_facts(self.dataset),
         }
 
 

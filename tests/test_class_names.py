@@ -9,15 +9,17 @@ import torch
 from PIL import Image
 
 import nhnas
+from nhnas.commit import Saved
 from nhnas.log import history
 from nhnas.opening import here, load_data, sample_inputs
-from nhnas.report import Silent
+from nhnas.report import Report, Silent
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError
 from nhnas.trainer.evaluate import spread
 from nhnas.work import Context
 from tests import tiny
 from tests.here import Here
+from tests.stopping import copied, stopped
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -71,6 +73,47 @@ def test_a_class_that_gets_another_number_is_refused(
         assert error.startswith(told)
     assert before == spec.read_bytes()
     assert 0 == command("eval", "spec.yaml", "--fresh")[0]
+
+
+def stop(spec: Path, batch: int) -> None:
+    """Three epochs, stopped."""
+    assert stopped(three_epochs, spec, tiny.Counting(batch=batch))
+
+
+def three_epochs(spec: Path, report: Report) -> list[Saved]:
+    return tiny.train(spec, report, epochs=3)
+
+
+@pytest.mark.parametrize("is_fresh", [True, False])
+def test_a_class_that_gets_another_number_while_a_command_is_interrupted(spec: Path, is_fresh: bool) -> None:
+    """It is refused, also before anything was saved, and goes on to the same end once the name is back."""
+    if is_fresh:
+        spec.write_text(TEXT)
+    other = copied(spec, "other")
+    stop(other, 4)
+    rename(other, "owls", "birds")
+    told = (
+        "class cats is number 1 of image_folder, and was 0 when the interrupted command began; .* --discard"
+    )
+    with pytest.raises(InputError, match=told):
+        three_epochs(other, Silent())
+    rename(other, "birds", "owls")
+    three_epochs(other, Silent())
+    three_epochs(spec, Silent())
+    assert tiny.outcome(spec) == tiny.outcome(other)
+
+
+def test_samples_that_go_while_a_command_is_interrupted(spec: Path) -> None:
+    """Its place is counted in batches of what there was: it is refused until they are back."""
+    stop(spec, 4)
+    gone = spec.parent / "pictures" / "train" / "cats" / "0.png"
+    content = gone.read_bytes()
+    gone.unlink()
+    told = "began with 9 samples in the train split of image_folder, and there are 8 now; .* --discard"
+    with pytest.raises(InputError, match=told):
+        three_epochs(spec, Silent())
+    gone.write_bytes(content)
+    assert 2 == three_epochs(spec, Silent())[0].version
 
 
 def test_a_class_that_keeps_its_number_may_be_renamed(spec: Path) -> None:

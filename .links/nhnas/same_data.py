@@ -1,0 +1,1 @@
+../../cli/same_data.py

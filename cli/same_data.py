@@ -1,0 +1,39 @@
+"""An interrupted command goes on with the data that it began with: its place is counted in their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nhnas.class_names import check_numbers
+from nhnas.spec.errors import InputError
+from nhnas.trainer.dataset import Dataset
+
+OTHERWISE = "or drop the interrupted command with --discard"
+
+
+def data_facts(dataset: Dataset) -> dict[str, Any]:
+    """What a slot keeps of the data: how many samples there are of each split, and the classes by number."""
+    return {
+        "samples": {which: len(split) for which, split in dataset.splits.items()},
+        "classes": None if dataset.classes is None else list(dataset.classes),
+    }
+
+
+def check_same(spec: Path, before: Mapping[str, Any] | None, dataset: Dataset) -> None:
+    """Raises InputError where samples came or went, or a class has another number.
+
+    `before` are the facts of the slot; None where an older version of nhnas wrote it.
+    """
+    if before is None:
+        return
+    now = data_facts(dataset)["samples"]
+    for which, count in before["samples"].items():
+        if now.get(which) != count:
+            raise InputError(
+                f"{spec}: the interrupted command began with {count:,} samples in the {which} split of "
+                f"{dataset.name}, and there are {now.get(which, 0):,} now; put back what it began with, "
+                f"{OTHERWISE}"
+            )
+    check_numbers(spec, before["classes"], dataset, "when the interrupted command began", OTHERWISE)

@@ -68,6 +68,11 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_ELSEWHERE[name]), name)
 
 
+def __dir__() -> list[str]:
+    """For completion: also what is imported on first use."""
+    return sorted({*globals(), *_ELSEWHERE})
+
+
 def load(spec: Pathish) -> Document:
     """Read and verify a spec file: architecture, settings and text. Raises InputError with all errors."""
     from nhnas.spec.document import read_document
@@ -136,8 +141,9 @@ def trained_on(spec: Pathish) -> dict[str, Any]:
     """What the data were that the spec's version was trained on, for use of its weights elsewhere.
 
     `classes`: names by number, or None; `mean` and `std`: a number a channel, with which pixels of 0 to 1
-    were normalised, (x - mean) / std, or None where they were not. Raises InputError where the file names no
-    version, or one that was saved without them, and StorageError.
+    were normalised, (x - mean) / std, or None where they were not; `samples`: how many there were for
+    training, those held out among them. Raises InputError where the file names no version, or one that was
+    saved without these facts, and StorageError.
     """
     from nhnas.class_facts import facts_of
 

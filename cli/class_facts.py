@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nhnas.compiler.history import load_info
 from nhnas.compiler.place import store_folder
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError
 
-TRAINED_ON = "trained_on"
-"""Key of a version's `info`."""
+if TYPE_CHECKING:
+    from nhnas.trainer.dataset import Dataset
+
+TRAINED_ON, SAMPLES = "trained_on", "samples"
+"""Key of a version's `info`; and, there, of the number of all training samples."""
+
+
+def samples_of(dataset: Dataset) -> int:
+    """All training samples, those that are held out of them among them."""
+    return len(dataset.train) + (0 if dataset.val is None else len(dataset.val))
 
 
 def facts_at(spec: Path, state: str) -> dict[str, Any]:
-    """`classes`, `mean` and `std` of the version `state`; nothing where it does not keep them yet."""
+    """`classes`, `mean`, `std` and `samples` of the version `state`; nothing where it does not keep them yet."""
     facts: dict[str, Any] = load_info(store_folder(spec), state).state["info"].get(TRAINED_ON, {})
     return facts
 

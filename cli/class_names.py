@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nhnas.class_facts import facts_at
+from nhnas.class_facts import SAMPLES, facts_at, samples_of
 from nhnas.spec.errors import InputError
 from nhnas.spec.shown import shown
 from nhnas.trainer.dataset import Dataset
 
 
 def trained_on(dataset: Dataset) -> dict[str, Any]:
-    """`classes` by number, `mean` and `std` a channel (brightest pixel = 1), each None without."""
+    """`classes` by number, `mean` and `std` a channel (brightest pixel = 1), each None without; `samples`.
+
+    These are all training samples, those that are held out of them (`data.val`) among them.
+    """
     moments = {"mean": dataset.mean, "std": dataset.std}
     return {
+        SAMPLES: samples_of(dataset),
         "classes": None if dataset.classes is None else list(dataset.classes),
         **{key: None if value is None else value.tolist() for key, value in moments.items()},
     }

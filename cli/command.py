@@ -28,6 +28,7 @@ from nhnas.spec.document import Document, read_document
 from nhnas.spec.errors import InputError, TrainingError
 from nhnas.stalled import stalled
 from nhnas.trainer.engine import warmup_batches
+from nhnas.trainer.own_torch import own_torch
 from nhnas.trainer.phases import Follow
 from nhnas.unfinished import renamed
 from nhnas.until import parse_until
@@ -122,7 +123,7 @@ def train_under_lock(
     """Hold the spec, and work until the goal's version is there; `edits` come first, on top of the file."""
     _check_whole("probe_samples", options.probe_samples)
     store, key = store_folder(spec), spec_key(spec)
-    with hold(store, key, options.wait, f"nhnas {request.command}"):
+    with hold(store, key, options.wait, f"nhnas {request.command}"), own_torch():
         context = Context(
             spec, report or Silent(), options.allow_import, options.fresh, options.probe_samples
         )

@@ -14,6 +14,7 @@ from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError
 from nhnas.trainer.evaluate import evaluate
 from nhnas.trainer.numerics import choose_numerics, use_numerics
+from nhnas.trainer.own_torch import own_torch
 from nhnas.work import Context
 
 
@@ -26,10 +27,11 @@ def evaluate_spec(spec: Path, split: str, context: Context) -> dict[str, Any]:
     if split not in dataset.splits:
         found = ", ".join(dataset.splits)
         raise InputError(f"{spec}: there is no split {split!r}, only {found}; data.val holds samples out")
-    numerics = choose_numerics(document.train)
-    use_numerics(numerics)
-    network = build(base.architecture, base.weights, device=numerics.device)
-    return {"split": split, **evaluate(network, dataset, dataset.splits[split], document.train)}
+    with own_torch():
+        numerics = choose_numerics(document.train)
+        use_numerics(numerics)
+        network = build(base.architecture, base.weights, device=numerics.device)
+        return {"split": split, **evaluate(network, dataset, dataset.splits[split], document.train)}
 
 
 def load_model(spec: Path, *, fresh: bool = False) -> Network:

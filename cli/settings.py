@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nhnas.class_facts import SAMPLES, TRAINED_ON, samples_of
 from nhnas.compiler.history import load_info
 from nhnas.compiler.place import store_folder
 from nhnas.spec.canonical import same_architecture
@@ -40,11 +41,11 @@ def note_settings(work: Work) -> None:
     if found := changed(info.get(SETTINGS, {}), settings_of(work.document)):
         work.facts[SETTINGS] = found
         work.context.report.say(f"settings changed since version {work.version - 1}: {changes_text(found)}")
-        if _holds_out_others(found, work.document):
-            work.context.report.say(
-                "other samples are held out from now on, and the network was trained on some of them: their "
-                "accuracy flatters it"
-            )
+    if _holds_out_others(found, info.get(TRAINED_ON, {}).get(SAMPLES), work):
+        work.context.report.say(
+            "other samples are held out from now on, and the network was trained on some of them: their "
+            "accuracy flatters it"
+        )
 
 
 def tell_edited_since(context: Context, slot: Slot, document: Document) -> None:
@@ -61,9 +62,14 @@ def tell_edited_since(context: Context, slot: Slot, document: Document) -> None:
         context.report.say(f"settings edited meanwhile hold from the next version on: {changes_text(later)}")
 
 
-def _holds_out_others(found: Mapping[str, Any], document: Document) -> bool:
-    """Whether a change moved samples from training to the held-out part, which `train.seed` draws."""
-    return document.data.val > 0 and not {"data.val", "train.seed"}.isdisjoint(found)
+def _holds_out_others(found: Mapping[str, Any], samples: int | None, work: Work) -> bool:
+    """Whether a change moved samples from training to the held-out part, which `train.seed` draws.
+
+    One sample more is drawn anew, too; `samples` is None where the version before does not tell how many.
+    """
+    if work.document.data.val == 0:
+        return False
+    return samples not in (None, samples_of(work.dataset)) or not {"data.val", "train.seed"}.isdisjoint(found)
 
 
 def changed(before: Settings, after: Settings) -> dict[str, list[Any]]:

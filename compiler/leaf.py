@@ -6,7 +6,6 @@ Legend: B batch, I inputs, O outputs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -20,8 +19,11 @@ NARROW = 16
 """Inputs below which oneDNN writes past its memory in the backward pass of a strided 1x1 convolution, with
 several threads and channels_last (uxlfoundation/oneDNN issue 6035): the block of channels of AVX-512."""
 
-Place = tuple[str, dict[str, Any], str]
-"""A tensor's canonical name, torch's own dictionary that holds it, and its key there."""
+Place = tuple[str, nn.Module, str, str]
+"""A tensor's canonical name, the module that holds it, which of torch's own dictionaries there, and its key.
+
+The dictionary itself would not do: `torch.export` exchanges them.
+"""
 
 
 class Leaf(nn.Module):
@@ -55,10 +57,11 @@ class Leaf(nn.Module):
 
     def places(self) -> Iterator[Place]:
         """Where each tensor is, by canonical name, in the order of DESIGN §3."""
-        yield f"{self.path}.weight", self._parameters, "weight"
+        yield f"{self.path}.weight", self, "_parameters", "weight"
         if self.norm is not None:
-            for entries in (self.norm._parameters, self.norm._buffers):
-                yield from ((f"{self.path}.norm.{entry}", entries, entry) for entry in entries)
+            for kind in ("_parameters", "_buffers"):
+                entries = self.norm.__dict__[kind]
+                yield from ((f"{self.path}.norm.{entry}", self.norm, kind, entry) for entry in entries)
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:

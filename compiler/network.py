@@ -166,7 +166,7 @@ class Node(nn.Module):
         if self.leaf is not None:
             yield from self.leaf.places()
         if self.bias is not None:
-            yield f"{self.path}.bias", self._parameters, "bias"
+            yield f"{self.path}.bias", self, "_parameters", "bias"
         for child in (self.first, self.second):
             if child is not None:
                 yield from child.places()
@@ -210,6 +210,11 @@ class Function(nn.Module):
         return self.function(x)
 
 
+def _mean_of_map(x: Tensor) -> Tensor:
+    """[B, C, H, W] → [B, C]; with a name of its own, so that a network can be pickled."""
+    return x.mean((2, 3))
+
+
 def weightless(layer: Layer, maps: bool) -> nn.Module:
     """The module of a layer without weights, which reads maps or features; TypeError for any other."""
     match layer:
@@ -220,7 +225,7 @@ def weightless(layer: Layer, maps: bool) -> nn.Module:
         case AvgPool():
             return nn.AvgPool2d(layer.kernel, layer.step)
         case GlobalAvgPool():
-            return Function(lambda x: x.mean((2, 3)))
+            return Function(_mean_of_map)
         case Flatten():
             return nn.Flatten(1)
         case Dropout():
@@ -259,7 +264,7 @@ class Network(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters and running statistics by canonical name, in file order."""
-        return {name: entries[key] for name, entries, key in self._places}
+        return {name: module.__dict__[kind][key] for name, module, kind, key in self._places}
 
     def fuse(self, fused: bool) -> Network:
         """Say whether, in training, leaves that read the same input run as one; returns itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
+import pickle
 import pkgutil
 import re
 import subprocess
@@ -17,6 +18,7 @@ import torch
 
 import nhnas
 from nhnas.commit import Saved
+from nhnas.compiler.merged import merged
 from nhnas.compiler.network import Network
 from nhnas.compiler.store import load_snapshot
 from nhnas.spec.apply import site_size
@@ -200,6 +202,49 @@ def test_the_types_of_the_interface_resolve() -> None:
     """`step` is said to return what it returns."""
     names = {"Saved": Saved, "Report": object, "Network": Network}
     assert typing.get_type_hints(nhnas.step, localns=names)["return"] == Saved | None
+
+
+def test_torch_is_left_as_it_was(spec: Path) -> None:
+    """Threads and random numbers are the caller's; under `inference_mode` a step is the same step."""
+    text = read_document(spec).text.decode().replace("train: {", "train: {threads: 1, ")
+    other = tiny.make(spec.parent / "other", text)
+    spec.write_text(text)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        state = torch.random.get_rng_state()
+        first = nhnas.step(spec)
+        with torch.inference_mode():
+            second = nhnas.step(other)
+            assert nhnas.evaluate(spec) == nhnas.evaluate(other)
+            assert torch.is_inference_mode_enabled()
+        assert 2 == torch.get_num_threads()
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert first is not None
+    assert second is not None
+    assert first.state == second.state
+
+
+def test_completion_shows_every_name() -> None:
+    """Also those that are imported on first use."""
+    assert set(nhnas.__all__) <= set(dir(nhnas))
+
+
+def test_a_network_goes_through_pickle_and_export() -> None:
+    """It computes the same afterwards, and its tensors are real ones by the same names."""
+    text = {"name": "a", "op": "conv", "width": 4, "residual": {"hidden": 3}}
+    layers = [text, {"name": "g", "op": "global_avg_pool"}, {"name": "h", "op": "dense", "width": 3}]
+    model = nhnas.build(nhnas.Architecture.model_validate({"input": [2, 8, 8], "net": layers})).eval()
+    inputs = torch.randn(2, 2, 8, 8)
+    for network in (model, merged(model)):
+        assert torch.equal(network(inputs), pickle.loads(pickle.dumps(network))(inputs))
+    before = {name: tensor.clone() for name, tensor in model.tensors().items()}
+    torch.export.export(model, (inputs,))
+    after = model.tensors()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_edits_are_planned_applied_and_compared(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,27 @@ def test_samples_that_go_while_a_command_is_interrupted(spec: Path) -> None:
     assert 2 == three_epochs(spec, Silent())[0].version
 
 
+def test_a_picture_more_draws_anew_what_is_held_out_and_it_is_told(
+    spec: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same number of them nothing is said; without `data.val` nothing either."""
+    monkeypatch.chdir(spec.parent)
+    command, told = Here(capfd), "other samples are held out from now on"
+    folder = spec.parent / "pictures" / "train" / "cats"
+
+    def is_told() -> bool:
+        code, out, _ = command("train", "spec.yaml", "--epochs", "1")
+        assert 0 == code
+        return told in out
+
+    for share, expected in (("0.3", True), ("0", False)):
+        text = re.sub("root: pictures[^}]*", f"root: pictures, val: {share}", spec.read_text())
+        spec.write_text(text)
+        is_told()
+        shutil.copy(folder / "0.png", folder / f"more{share}.png")
+        assert [expected, False] == [is_told(), is_told()]
+
+
 def test_a_class_that_keeps_its_number_may_be_renamed(spec: Path) -> None:
     """The weights do not care what a class is called; the new version tells its new name."""
     rename(spec, "cats", "cat")
@@ -151,7 +174,8 @@ def test_an_untrained_file_was_trained_on_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is untrained; nhnas step trains it"):
         nhnas.trained_on(spec)
     tiny.train(spec, epochs=1)
-    assert {"classes": None, "mean": None, "std": None} == nhnas.trained_on(spec)
+    facts = nhnas.trained_on(spec)
+    assert {"samples": facts["samples"], "classes": None, "mean": None, "std": None} == facts
 
 
 def test_samples_to_compare_over_are_of_every_class(spec: Path) -> None:

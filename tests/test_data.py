@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import cos, pi, sin, sqrt
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -363,3 +364,35 @@ def test_classes_beyond_the_names_are_refused() -> None:
     """Two names, three classes."""
     with pytest.raises(InputError, match="classes run from 0 to 2; expected 0 to 1"):
         Dataset("mine", train=_split(), test=_split(), classes=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ((np.int64(0), 1, 2), r"classes: np.int64\(0\) \(int64\): expected a text, such as '0'"),
+        (("a", "b", "a"), r"classes: 'a' \(str\): is there twice; every class needs a name of its own"),
+        (("a", "b", "\udcff"), r"classes: '\\udcff' \(str\): cannot be written as UTF-8"),
+    ],
+)
+def test_names_that_no_version_could_keep_are_refused_before_training(
+    names: tuple[Any, ...], expected: str
+) -> None:
+    """Numbers, doubles, and bytes that are no text."""
+    with pytest.raises(InputError, match=expected):
+        Dataset("mine", train=_split(), test=_split(), classes=names)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "expected"),
+    [
+        (torch.zeros(2), None, "mean and std go together; one of them is None"),
+        (0.0, torch.ones(2), r"mean is float; expected a tensor float32 \[2\]"),
+        (torch.zeros(5), torch.ones(2), r"mean is float32 \[5\]; expected a tensor float32 \[2\]"),
+        (torch.zeros(2), torch.zeros(2), r"std is \[0.0, 0.0\]; expected finite numbers above 0"),
+        (torch.full((2,), torch.nan), torch.ones(2), r"mean is \[nan, nan\]; expected finite numbers"),
+    ],
+)
+def test_moments_that_cannot_be_used_are_refused(mean: Any, std: Any, expected: str) -> None:
+    """Before they make all outputs NaN, for which a learning rate would be blamed."""
+    with pytest.raises(InputError, match=expected):
+        Dataset("mine", train=_split(), test=_split(), mean=mean, std=std)

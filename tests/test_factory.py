@@ -80,6 +80,18 @@ def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert 2.0 == _load(tmp_path).train.inputs[0, 0].item()
 
 
+def test_a_function_that_changes_the_folder_moves_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative paths lead where they did."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    moving = MAKE.replace("    split", "    import os; os.chdir('other')\n    split")
+    _write(tmp_path, {"mydata.py": moving.format(arguments="", value="1", name="'mine'")})
+    assert "mine" == _load(tmp_path).name
+    assert Path.cwd() == tmp_path
+
+
 def test_two_specs_may_use_the_same_module_name(tmp_path: Path) -> None:
     """Each gets the module of its own folder, also when the name is taken in this process."""
     for name in ("a", "b"):

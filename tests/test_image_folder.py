@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -168,6 +170,23 @@ def test_loops_of_links_are_not_followed(tmp_path: Path) -> None:
     _folder(tmp_path)
     (tmp_path / "train/cat/loop").symlink_to(tmp_path / "train", target_is_directory=True)
     assert 4 == len(_load(tmp_path).train)
+
+
+def test_what_would_be_passed_over_or_waited_for_is_refused(tmp_path: Path) -> None:
+    """A pipe, a linked folder within a class, a name that no file of ours can hold: a line each, in order."""
+    _folder(tmp_path)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "train/cat/more").symlink_to(tmp_path / "more", target_is_directory=True)
+    os.mkfifo(tmp_path / "train/cat/pipe.png")
+    for which in ("train", "test"):
+        shutil.copytree(tmp_path / which / "dog", tmp_path / which / os.fsdecode(b"\xff"))
+    assert [
+        f"{tmp_path}/train/cat/more: is a link to a folder, which is not followed within a class; link the "
+        "class, or files",
+        f"'{tmp_path}/train/\\udcff': is no name in UTF-8; rename the folder",
+        f"'{tmp_path}/test/\\udcff': is no name in UTF-8; rename the folder",
+        f"{tmp_path}/train/cat/pipe.png: is not a regular file",
+    ] == _refusal(tmp_path)
 
 
 def _decoded(tmp_path: Path, image: Image.Image, name: str, **options: object) -> list[int]:

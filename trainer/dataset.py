@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,8 @@ class Dataset:
             _check_split(f"data set {self.name}, {which} split", split)
         for which, split in splits.items():
             _check_same_kind(f"data set {self.name}, {which} split", split, self.train)
+        _check_names(self)
+        _check_moments(self)
         if self.is_classification:
             _check_classes(self)
 
@@ -123,6 +126,45 @@ def _check_classes(dataset: Dataset) -> None:
                 f"data set {dataset.name}, {which} split: classes run from {low} to {high}; "
                 f"expected 0 to {dataset.outputs - 1}"
             )
+
+
+def _check_names(dataset: Dataset) -> None:
+    """Raises InputError unless names of classes are texts that a file can hold, each once."""
+    seen: set[str] = set()
+    for name in dataset.classes or ():
+        place = f"data set {dataset.name}: classes: {name!a} ({type(name).__name__})"
+        if not isinstance(name, str):
+            raise InputError(f"{place}: expected a text, such as {str(name)!a}")
+        if name in seen:
+            raise InputError(f"{place}: is there twice; every class needs a name of its own")
+        if not _is_unicode(name):
+            raise InputError(f"{place}: cannot be written as UTF-8; give it another name")
+        seen.add(name)
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_moments(dataset: Dataset) -> None:
+    """Raises InputError unless `mean` and `std` can be used, or neither is there."""
+    channels, place = dataset.input_shape[0], f"data set {dataset.name}"
+    if (dataset.mean is None) != (dataset.std is None):
+        raise InputError(f"{place}: mean and std go together; one of them is None")
+    given: dict[str, Any] = {"mean": dataset.mean, "std": dataset.std}  # a person's own function made them
+    for what, values in given.items():
+        if values is None:
+            continue
+        found = str(_Kind.of(values)) if isinstance(values, Tensor) else type(values).__name__
+        if found != (expected := f"float32 [{channels}]"):
+            raise InputError(f"{place}: {what} is {found}; expected a tensor {expected}")
+        if not values.isfinite().all() or (what == "std" and not (values > 0).all()):
+            wanted = "finite numbers above 0" if what == "std" else "finite numbers"
+            raise InputError(f"{place}: {what} is {values.tolist()}; expected {wanted}")
 
 
 @dataclass(frozen=True)

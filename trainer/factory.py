@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,12 +73,15 @@ def _first_on_path(home: Path, top: str) -> Iterator[None]:
     aside = [name for name in sys.modules if is_shadowed and name.partition(".")[0] == top]
     hidden = {name: sys.modules.pop(name) for name in aside}
     before, wrote_bytecode = set(sys.modules), sys.dont_write_bytecode
+    folder = Path(os.path.realpath(os.curdir)) if os.path.exists(os.curdir) else None
     sys.path.insert(0, str(home))
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     try:
         yield
     finally:
+        if folder is not None:
+            os.chdir(folder)  # relative paths of this command start there
         sys.dont_write_bytecode = wrote_bytecode
         sys.path.remove(str(home))
         new = {name: getattr(sys.modules[name], "__spec__", None) for name in set(sys.modules) - before}

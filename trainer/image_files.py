@@ -155,6 +155,9 @@ def decode(path: Path) -> Pixels:
     Grey becomes three equal colours, 16-bit grey is scaled by 255/65535, what is transparent shows
     white. Raises ValueError (animated, too large, pixels of unknown range) and what Pillow raises.
     """
+    if not path.is_file():  # a pipe would wait for somebody to write
+        path.stat()
+        raise ValueError("is not a regular file")
     with Image.open(path, formats=FORMATS) as image:
         if getattr(image, "is_animated", False) and image.format != "MPO":
             raise ValueError("is animated or has several pages; expected a single picture")

@@ -64,7 +64,9 @@ def _list_classes(folder: Path, problems: list[str]) -> Classes | None:
     for name, path in sorted(composed):
         if name in classes:
             problems.append(f"{str(path)!a}: another folder of this class differs in its accents' form")
-        classes[name] = [*classes.get(name, []), *_list_files(path)]
+        if not _is_utf8(name):
+            problems.append(str(Bad(path, "is no name in UTF-8; rename the folder")))
+        classes[name] = [*classes.get(name, []), *_list_files(path, problems)]
     return classes
 
 
@@ -81,11 +83,25 @@ def _folders(folder: Path, problems: list[str]) -> Iterator[Path]:
             yield path
 
 
-def _list_files(folder: Path) -> list[Path]:
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _list_files(folder: Path, problems: list[str]) -> list[Path]:
     """All files below `folder` that are not hidden; links to folders are not followed, they may be loops."""
     found = []
     for where, inner, names in os.walk(folder, onerror=_raise):
-        inner[:] = [name for name in inner if not name.startswith(".")]
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for path in (Path(where, name) for name in inner):
+            if path.is_symlink() and not Path(where).resolve().is_relative_to(path.resolve()):
+                reason = (
+                    "is a link to a folder, which is not followed within a class; link the class, or files"
+                )
+                problems.append(str(Bad(path, reason)))
         found += [Path(where, name) for name in names if not name.startswith(".") and name not in NOT_IMAGES]
     return sorted(found)
 

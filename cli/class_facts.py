@@ -23,7 +23,7 @@ def samples_of(dataset: Dataset) -> int:
 
 
 def facts_at(spec: Path, state: str) -> dict[str, Any]:
-    """`classes`, `mean`, `std` and `samples` of the version `state`; nothing where it does not keep them yet."""
+    """`classes`, `mean`, `std` and `samples` of the version `state`; nothing where it does not keep them."""
     facts: dict[str, Any] = load_info(store_folder(spec), state).state["info"].get(TRAINED_ON, {})
     return facts
 

@@ -14,9 +14,9 @@ OTHERWISE = "or drop the interrupted command with --discard"
 
 
 def data_facts(dataset: Dataset) -> dict[str, Any]:
-    """What a slot keeps of the data: how many samples there are of each split, and the classes by number."""
+    """What a slot keeps of the data: how many samples there are to train on and held out, and the classes."""
     return {
-        "samples": {which: len(split) for which, split in dataset.splits.items()},
+        "samples": {which: len(split) for which, split in dataset.splits.items() if which != "test"},
         "classes": None if dataset.classes is None else list(dataset.classes),
     }
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nhnas.spec.errors import InputError
+from nhnas.trainer.image_files import is_utf8
 from nhnas.trainer.samples import Samples, Split
 
 __all__ = ["Dataset", "Samples", "Split", "moments", "pixel_moments", "with_moments"]
@@ -137,17 +138,9 @@ def _check_names(dataset: Dataset) -> None:
             raise InputError(f"{place}: expected a text, such as {str(name)!a}")
         if name in seen:
             raise InputError(f"{place}: is there twice; every class needs a name of its own")
-        if not _is_unicode(name):
+        if not is_utf8(name):
             raise InputError(f"{place}: cannot be written as UTF-8; give it another name")
         seen.add(name)
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _check_moments(dataset: Dataset) -> None:

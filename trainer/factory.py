@@ -80,7 +80,7 @@ def _first_on_path(home: Path, top: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if folder is not None:
+        if folder is not None and Path(os.path.realpath(os.curdir)) != folder:
             os.chdir(folder)  # relative paths of this command start there
         sys.dont_write_bytecode = wrote_bytecode
         sys.path.remove(str(home))

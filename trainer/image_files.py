@@ -44,6 +44,15 @@ def printable(text: object) -> str:
     return str(text) if str(text).isprintable() else ascii(str(text))
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a name can be written as UTF-8: those of folders may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_images(paths: Sequence[Path]) -> tuple[Pixels, list[Bad]]:
     """Decode all files into uint8 [N, 3, H, W] (a thread each core) and list the bad ones.
 

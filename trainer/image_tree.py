@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nhnas.spec.errors import StorageError
-from nhnas.trainer.image_files import Bad, printable
+from nhnas.trainer.image_files import Bad, is_utf8, printable
 
 Classes = dict[str, list[Path]]
 """Name of a class → its files, in order of names."""
@@ -64,7 +64,7 @@ def _list_classes(folder: Path, problems: list[str]) -> Classes | None:
     for name, path in sorted(composed):
         if name in classes:
             problems.append(f"{str(path)!a}: another folder of this class differs in its accents' form")
-        if not _is_utf8(name):
+        if not is_utf8(name):
             problems.append(str(Bad(path, "is no name in UTF-8; rename the folder")))
         classes[name] = [*classes.get(name, []), *_list_files(path, problems)]
     return classes
@@ -81,14 +81,6 @@ def _folders(folder: Path, problems: list[str]) -> Iterator[Path]:
             problems.append(str(Bad(path, "is a link to a folder that it lies in")))
         elif path.is_dir():
             yield path
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _list_files(folder: Path, problems: list[str]) -> list[Path]:

@@ -167,13 +167,19 @@ def test_the_recipe_of_one_run_is_the_composed_one() -> None:
     composed = compose(unchanged(arch()), found)
     for path, leaf in composed.leaves.items():
         own = found.leaves[path]
-        assert (leaf.source, leaf.norm) == (own.source, own.norm)
-        for part in ("rows", "columns", "kernel"):
+        assert (leaf.source, leaf.kernel, leaf.norm, leaf.span) == (
+            own.source,
+            own.kernel,
+            own.norm,
+            own.span,
+        )
+        for part in ("rows", "columns"):
             assert getattr(leaf, part).tolist() == getattr(own, part).tolist()
     for rows in ("biases", "sites"):
         for key, row in getattr(composed, rows).items():
             own_row = getattr(found, rows)[key]
-            assert (row.source, row.rows.tolist()) == (own_row.source, own_row.rows.tolist())
+            assert (row.source, row.there) == (own_row.source, own_row.there)
+            assert row.rows.tolist() == own_row.rows.tolist()
 
 
 def test_an_adopting_module_copies_no_weight() -> None:

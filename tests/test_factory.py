@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -90,6 +91,23 @@ def test_a_function_that_changes_the_folder_moves_nobody(
     _write(tmp_path, {"mydata.py": moving.format(arguments="", value="1", name="'mine'")})
     assert "mine" == _load(tmp_path).name
     assert Path.cwd() == tmp_path
+
+
+def test_a_folder_that_is_gone_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory was removed before, or the function removes it."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    removing = MAKE.replace("    split", f"    import os; os.chdir('/'); os.rmdir({str(gone)!r})\n    split")
+    _write(
+        tmp_path,
+        {"mydata.py": _source(), "removing.py": removing.format(arguments="", value="1", name="'gone'")},
+    )
+    assert "gone" == _load(tmp_path, "removing:make").name
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    assert "mine" == _load(tmp_path).name
 
 
 def test_two_specs_may_use_the_same_module_name(tmp_path: Path) -> None:

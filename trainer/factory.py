@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,21 +73,30 @@ def _first_on_path(home: Path, top: str) -> Iterator[None]:
     aside = [name for name in sys.modules if is_shadowed and name.partition(".")[0] == top]
     hidden = {name: sys.modules.pop(name) for name in aside}
     before, wrote_bytecode = set(sys.modules), sys.dont_write_bytecode
-    folder = Path(os.path.realpath(os.curdir)) if os.path.exists(os.curdir) else None
+    folder = _current_folder()
     sys.path.insert(0, str(home))
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     try:
         yield
     finally:
-        if folder is not None and Path(os.path.realpath(os.curdir)) != folder:
-            os.chdir(folder)  # relative paths of this command start there
+        if folder is not None and folder != _current_folder():  # relative paths of this command start there
+            with suppress(OSError):  # unless it is gone: then they lead nowhere, wherever this is
+                os.chdir(folder)
         sys.dont_write_bytecode = wrote_bytecode
         sys.path.remove(str(home))
         new = {name: getattr(sys.modules[name], "__spec__", None) for name in set(sys.modules) - before}
         for name in [name for name, found in new.items() if _lies_in(found, home)]:
             del sys.modules[name]
         sys.modules.update(hidden)
+
+
+def _current_folder() -> str | None:
+    """The working directory; None where it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 def _import(name: str, home: Path, allow_import: bool) -> ModuleType:

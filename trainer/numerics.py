@@ -10,6 +10,7 @@ import torch
 
 from nhnas.spec.config import Train
 from nhnas.trainer.cores import usable_threads
+from nhnas.trainer.float32 import exact_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,11 @@ def use_numerics(numerics: Numerics) -> None:
 
     `deterministic` needs no more than its one thread: on the CPU no operation here depends on
     anything but its input then, and torch's own switch imports the compiler, two seconds of it.
-    float32 means float32 on a GPU, too: by itself torch computes convolutions there with the ten bits
-    of TF32, and what an edit changes could not be told from rounding.
+    float32 means float32, on a GPU, too, and whatever a caller has set: by itself torch computes
+    convolutions there with the ten bits of TF32, and what an edit changes could not be told from rounding.
     """
     torch.set_num_threads(numerics.threads)
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    exact_float32()
 
 
 def autocast(numerics: Numerics) -> AbstractContextManager[Any]:

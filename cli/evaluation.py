@@ -22,12 +22,12 @@ def evaluate_spec(spec: Path, split: str, context: Context) -> dict[str, Any]:
     """`{split, loss, accuracy}` or `{split, loss, mse}` in float32; raises InputError without that split."""
     document = read_document(spec)
     base = load_base(document, spec, fresh=context.fresh)
-    dataset = load_data(here(document), context)
-    check_classes(spec, base.state, dataset)
-    if split not in dataset.splits:
-        found = ", ".join(dataset.splits)
-        raise InputError(f"{spec}: there is no split {split!r}, only {found}; data.val holds samples out")
     with own_torch():
+        dataset = load_data(here(document), context)
+        check_classes(spec, base.state, dataset)
+        if split not in dataset.splits:
+            found = ", ".join(dataset.splits)
+            raise InputError(f"{spec}: there is no split {split!r}, only {found}; data.val holds samples out")
         numerics = choose_numerics(document.train)
         use_numerics(numerics)
         network = build(base.architecture, base.weights, device=numerics.device)

@@ -227,6 +227,22 @@ def test_torch_is_left_as_it_was(spec: Path) -> None:
     assert first.state == second.state
 
 
+def test_what_a_function_for_data_does_to_torch_ends_with_the_command(spec: Path) -> None:
+    """It may draw random numbers and set threads: evaluate and train leave both as they were."""
+    module = spec.parent / "mydata.py"
+    module.write_text(f"{module.read_text()}\ntorch.manual_seed(3)\ntorch.set_num_threads(1)\n")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for act in (lambda: nhnas.train(spec, epochs=1), lambda: nhnas.evaluate(spec)):
+            state = torch.random.get_rng_state()
+            act()
+            assert torch.equal(state, torch.random.get_rng_state())
+            assert 2 == torch.get_num_threads()
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_completion_shows_every_name() -> None:
     """Also those that are imported on first use."""
     assert set(nhnas.__all__) <= set(dir(nhnas))

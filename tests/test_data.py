@@ -382,6 +382,22 @@ def test_names_that_no_version_could_keep_are_refused_before_training(
         Dataset("mine", train=_split(), test=_split(), classes=names)
 
 
+@pytest.mark.parametrize("names", [["a", "b", "c"], np.array(["a", "b", "c"])])
+def test_names_may_come_as_any_sequence(names: Any) -> None:
+    """A list, or an array of texts, as scikit-learn has them: kept as a tuple of plain texts."""
+    found: Any = Dataset("mine", train=_split(), test=_split(), classes=names).classes
+    assert ("a", "b", "c") == found
+    assert [str] * 3 == [type(name) for name in found]
+
+
+@pytest.mark.parametrize("names", ["abc", 3, {"a", "b", "c"}])
+def test_names_that_are_no_sequence_of_names_are_refused(names: Any) -> None:
+    """A text would be a name for each of its letters, a set of another order in every process."""
+    told = f"data set mine: classes is {type(names).__name__}; expected a tuple of names, or None"
+    with pytest.raises(InputError, match=told):
+        Dataset("mine", train=_split(), test=_split(), classes=names)
+
+
 @pytest.mark.parametrize(
     ("mean", "std", "expected"),
     [

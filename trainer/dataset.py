@@ -50,7 +50,7 @@ class Dataset:
             _check_split(f"data set {self.name}, {which} split", split)
         for which, split in splits.items():
             _check_same_kind(f"data set {self.name}, {which} split", split, self.train)
-        _check_names(self)
+        object.__setattr__(self, "classes", _names(self))
         _check_moments(self)
         if self.is_classification:
             _check_classes(self)
@@ -129,10 +129,17 @@ def _check_classes(dataset: Dataset) -> None:
             )
 
 
-def _check_names(dataset: Dataset) -> None:
-    """Raises InputError unless names of classes are texts that a file can hold, each once."""
+def _names(dataset: Dataset) -> tuple[str, ...] | None:
+    """Names of classes, also from a list or an array; InputError unless a file can hold each, once."""
+    names: Any = dataset.classes  # a person's own function made them
+    if names is None:
+        return None
+    if not isinstance(names, tuple | list | np.ndarray):  # a set would have another order each time
+        raise InputError(
+            f"data set {dataset.name}: classes is {type(names).__name__}; expected a tuple of names, or None"
+        )
     seen: set[str] = set()
-    for name in dataset.classes or ():
+    for name in names:
         place = f"data set {dataset.name}: classes: {name!a} ({type(name).__name__})"
         if not isinstance(name, str):
             raise InputError(f"{place}: expected a text, such as {str(name)!a}")
@@ -141,6 +148,7 @@ def _check_names(dataset: Dataset) -> None:
         if not is_utf8(name):
             raise InputError(f"{place}: cannot be written as UTF-8; give it another name")
         seen.add(name)
+    return tuple(map(str, names))
 
 
 def _check_moments(dataset: Dataset) -> None:

@@ -28,12 +28,12 @@ def check_same(spec: Path, before: Mapping[str, Any] | None, dataset: Dataset) -
     """
     if before is None:
         return
-    now = data_facts(dataset)["samples"]
-    for which, count in before["samples"].items():
-        if now.get(which) != count:
+    then, now = before["samples"], data_facts(dataset)["samples"]
+    for which in {**then, **now}:
+        begun, found = then.get(which, 0), now.get(which, 0)
+        if begun != found:
             raise InputError(
-                f"{spec}: the interrupted command began with {count:,} samples in the {which} split of "
-                f"{dataset.name}, and there are {now.get(which, 0):,} now; put back what it began with, "
-                f"{OTHERWISE}"
+                f"{spec}: the interrupted command began with {begun:,} samples in the {which} split of "
+                f"{dataset.name}, and there are {found:,} now; put back what it began with, {OTHERWISE}"
             )
     check_numbers(spec, before["classes"], dataset, "when the interrupted command began", OTHERWISE)

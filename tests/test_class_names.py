@@ -105,15 +105,44 @@ def test_a_class_that_gets_another_number_while_a_command_is_interrupted(spec: P
     assert tiny.outcome(spec) == tiny.outcome(other)
 
 
+def contents(spec: Path) -> dict[Path, bytes]:
+    """The spec, its store and its slot: every file that holds something."""
+    files = {path: path.read_bytes() for path in spec.parent.rglob("*") if path.is_file()}
+    return {path: content for path, content in files.items() if content}
+
+
+def test_a_slot_of_an_older_version_goes_on_unchecked(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not tell what the data were."""
+    with monkeypatch.context() as older:
+        older.setattr("nhnas.work.data_facts", lambda _: None)
+        stop(spec, 4)
+    rename(spec, "cats", "cat")
+    (spec.parent / "pictures" / "test" / "cat" / "0.png").unlink()
+    assert 2 == three_epochs(spec, Silent())[0].version
+
+
+def test_samples_that_are_held_out_meanwhile(tmp_path: Path) -> None:
+    """A function that gives a part of its own for validation, since: it is refused."""
+    spec = tiny.make(tmp_path / "spec")
+    stop(spec, 4)
+    module = spec.parent / "mydata.py"
+    module.write_text(module.read_text().replace("test=split(40)", "test=split(40), val=split(5)", 1))
+    told = "began with 0 samples in the val split of points, and there are 5 now; .* --discard"
+    with pytest.raises(InputError, match=told):
+        three_epochs(spec, Silent())
+
+
 def test_samples_that_go_while_a_command_is_interrupted(spec: Path) -> None:
     """Its place is counted in batches of what there was: it is refused until they are back."""
     stop(spec, 4)
     gone = spec.parent / "pictures" / "train" / "cats" / "0.png"
     content = gone.read_bytes()
     gone.unlink()
+    before = contents(spec)
     told = "began with 9 samples in the train split of image_folder, and there are 8 now; .* --discard"
     with pytest.raises(InputError, match=told):
         three_epochs(spec, Silent())
+    assert before == contents(spec)
     gone.write_bytes(content)
     assert 2 == three_epochs(spec, Silent())[0].version
 

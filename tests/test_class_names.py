@@ -121,6 +121,16 @@ def test_a_slot_of_an_older_version_goes_on_unchecked(spec: Path, monkeypatch: p
     assert 2 == three_epochs(spec, Silent())[0].version
 
 
+def test_test_samples_may_come_and_go_meanwhile(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They decide nothing, also where the slot tells how many they were, as those of one build do."""
+    facts = {"samples": {"train": 9, "test": 9}, "classes": ["cats", "dogs", "owls"]}
+    with monkeypatch.context() as older:
+        older.setattr("nhnas.work.data_facts", lambda _: facts)
+        stop(spec, 4)
+    (spec.parent / "pictures" / "test" / "cats" / "0.png").unlink()
+    assert 2 == three_epochs(spec, Silent())[0].version
+
+
 def test_samples_that_are_held_out_meanwhile(tmp_path: Path) -> None:
     """A function that gives a part of its own for validation, since: it is refused."""
     spec = tiny.make(tmp_path / "spec")

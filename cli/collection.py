@@ -144,8 +144,19 @@ def _working(
         for folder, files in _walk(root, stores):
             for path in (folder / name for name in files if _is_yaml(name) or name in names):
                 if path.is_file():
-                    with storing(path):
-                        yield path, ids_in(path.read_bytes())
+                    yield path, ids_in(_content(path, names))
+
+
+def _content(path: Path, names: Collection[str]) -> bytes:
+    """A file's text, also of one that an editor saved as UTF-16; InputError where a spec of ours is empty."""
+    with storing(path):
+        content = path.read_bytes().replace(b"\0", b"")
+    if path.name in names and not content.strip():
+        raise InputError(
+            f"{one_line(path)}: is empty, so that what it needs is not known, and nothing was dropped; "
+            "restore it, or remove it"
+        )
+    return content
 
 
 def _is_yaml(name: str) -> bool:

@@ -71,7 +71,9 @@ def run(
     goals = parse_until(until)
     _check_whole("to", to, 0)
     if (steps is not None and to is not None) or (steps is None and to is None and not goals):
-        raise InputError("run needs either --steps N or --to VERSION, or --until GOAL, or both")
+        raise InputError(
+            "run needs either --steps N or --to VERSION, or --until GOAL, alone or with one of them"
+        )
     _check_whole("steps", steps)
     version = _version_of(spec, options)
     if to is not None and to < version:

@@ -87,4 +87,4 @@ def apply(
     options = Options(discard=discard, wait=wait, allow_import=allow_import)
     saved = apply_spec(spec, given, options, Lines())
     if not saved:
-        print(f"{spec}: no weights to carry over" + ("; the edits are in the file" if given else ""))
+        print(f"{spec}: nothing to carry over" + ("; the edits are in the file" if given else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -50,7 +51,8 @@ def init(
         raise InputError(f"{shown(output.parent, 300)}: no such folder")
     write_file(output, text)
     told = write_schema(output.parent)
-    print(f"wrote {output}; next: nhnas show {output}, nhnas step {output}")
+    name = shlex.quote(str(output))
+    print(f"wrote {output}; next: nhnas show {name}, nhnas step {name}")
     if "not ours" in told:
         print(told)
 

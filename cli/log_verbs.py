@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from typing import Annotated
@@ -37,7 +38,7 @@ def log(
             for line in decisions(record):
                 print(f"version {record['version']}: {line}")
     if edits := pending(spec):
-        print(f"{spec.name} was edited since, not saved yet: {edits} (nhnas plan {spec})")
+        print(f"{spec.name} was edited since, not saved yet: {edits} (nhnas plan {shlex.quote(str(spec))})")
     document = read_document(spec)
     if gap := gap_text(document):
         print(gap)

@@ -181,11 +181,11 @@ def test_nothing_to_do(here: Here, spec: Path) -> None:
     """At the version's own net, and without any weights, plan and apply say so; no version is saved."""
     before = tiny.outcome(spec)
     assert "nothing to carry over" in here("plan", "spec.yaml")[1]
-    assert (0, "spec.yaml: no weights to carry over\n", "") == here("apply", "spec.yaml")
+    assert (0, "spec.yaml: nothing to carry over\n", "") == here("apply", "spec.yaml")
     assert before == tiny.outcome(spec)
     spec.write_text(tiny.DENSE)
     assert "untrained" in here("plan", "spec.yaml")[1]
-    assert (0, "spec.yaml: no weights to carry over\n", "") == here("apply", "spec.yaml")
+    assert (0, "spec.yaml: nothing to carry over\n", "") == here("apply", "spec.yaml")
     assert tiny.DENSE == spec.read_text()
 
 
@@ -345,7 +345,7 @@ def test_edits_of_an_untrained_file_change_the_file_alone(here: Here, spec: Path
     edits = tmp_path / "edits.yaml"
     edits.write_text(edits_yaml([AddNeurons(site="block.hidden", at=(3, 4))]))
     versions = len(list((spec.parent / ".nhnas" / "snapshots").iterdir()))
-    expected = "spec.yaml: no weights to carry over; the edits are in the file\n"
+    expected = "spec.yaml: nothing to carry over; the edits are in the file\n"
     assert (0, expected, "") == here("apply", "spec.yaml", str(edits))
     assert tiny.DENSE.replace("hidden: 3", "hidden: 5") == spec.read_text()
     assert versions == len(list((spec.parent / ".nhnas" / "snapshots").iterdir()))

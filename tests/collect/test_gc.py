@@ -156,6 +156,21 @@ def test_a_file_that_was_never_trained_here_is_held_too(spec: Path, monkeypatch:
     assert ["spec.yaml", "copy.yaml"] == refused
 
 
+def test_a_file_saved_in_another_encoding_keeps_its_weights(spec: Path, states: list[str]) -> None:
+    """As UTF-16 it is still read; empty it is refused, and all stays; git names the first version alone."""
+    text = spec.read_text()
+    write(spec, 1, states)
+    start(spec.parent)
+    spec.write_text(text, "utf-16")
+    assert states[1:4] == sorted(gc(spec, dry_run=True), key=states.index)
+    spec.write_bytes(b"\n")
+    with pytest.raises(
+        InputError, match="is empty, so that what it needs is not known, and nothing was dropped"
+    ):
+        gc(spec)
+    assert states == sorted(whole(spec), key=states.index)
+
+
 def test_ids_in_text() -> None:
     """Ids of 16 digits exactly, not parts of longer words."""
     text = b"state: s0123456789abcdef\n{state: 'sfedcba9876543210'} as0123456789abcdee s0123456789abcdef0 sX"

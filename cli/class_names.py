@@ -20,9 +20,14 @@ def trained_on(dataset: Dataset) -> dict[str, Any]:
     moments = {"mean": dataset.mean, "std": dataset.std}
     return {
         SAMPLES: samples_of(dataset),
-        "classes": None if dataset.classes is None else list(dataset.classes),
+        "classes": names_of(dataset),
         **{key: None if value is None else value.tolist() for key, value in moments.items()},
     }
+
+
+def names_of(dataset: Dataset) -> list[str] | None:
+    """Names of the classes by number, where they have names, as JSON keeps them."""
+    return None if dataset.classes is None else list(dataset.classes)
 
 
 def check_classes(spec: Path, state: str | None, dataset: Dataset) -> None:
@@ -30,7 +35,7 @@ def check_classes(spec: Path, state: str | None, dataset: Dataset) -> None:
 
     A folder that is renamed, added or removed shifts those that sort after it, and what is predicted.
     """
-    if state is None or dataset.classes is None:
+    if state is None:
         return
     before = facts_at(spec, state).get("classes")
     check_numbers(spec, before, dataset, "when the weights were trained", "or start untrained with --fresh")

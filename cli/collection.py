@@ -148,9 +148,9 @@ def _working(
 
 
 def _content(path: Path, names: Collection[str]) -> bytes:
-    """A file's text, also of one that an editor saved as UTF-16; InputError where a spec of ours is empty."""
+    """What is in a file; InputError where a spec of ours is empty."""
     with storing(path):
-        content = path.read_bytes().replace(b"\0", b"")
+        content = path.read_bytes()
     if path.name in names and not content.strip():
         raise InputError(
             f"{one_line(path)}: is empty, so that what it needs is not known, and nothing was dropped; "

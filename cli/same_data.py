@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nhnas.class_names import check_numbers
+from nhnas.class_names import check_numbers, names_of
 from nhnas.spec.errors import InputError
 from nhnas.trainer.dataset import Dataset
 
@@ -17,7 +17,7 @@ def data_facts(dataset: Dataset) -> dict[str, Any]:
     """What a slot keeps of the data: how many samples there are to train on and held out, and the classes."""
     return {
         "samples": {which: len(split) for which, split in dataset.splits.items() if which != "test"},
-        "classes": None if dataset.classes is None else list(dataset.classes),
+        "classes": names_of(dataset),
     }
 
 

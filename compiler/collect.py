@@ -38,8 +38,8 @@ class Collected:
 
 
 def ids_in(text: bytes) -> set[str]:
-    """All that looks like the id of a snapshot."""
-    return {found.decode() for found in _ID.findall(text)}
+    """All that looks like the id of a snapshot, also in a file that an editor saved as UTF-16."""
+    return {found.decode() for found in _ID.findall(text.replace(b"\0", b""))}
 
 
 def slot_ids(store: Path) -> set[str]:

@@ -6,7 +6,7 @@ optimizer moments, ages and importances.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,7 +27,7 @@ from nhnas.compiler.marks import (
 from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons, Rename, RestoreShortcut, Set
 from nhnas.spec.model import Architecture
 from nhnas.spec.shapes import INPUT
-from nhnas.spec.structure import Leaf, NodeView, leaves, nodes, sites
+from nhnas.spec.structure import Leaf, NodeView, leaves, live_nodes, nodes, sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def unchanged(arch: Architecture) -> Recipe:
     """The recipe of no edit."""
     return Recipe(
         {leaf.path: _kept_whole(leaf) for leaf in leaves(arch)},
-        {node.path: RowRecipe(node.path, same(node.writes.neurons), node.bias) for node in _live(arch)},
+        {node.path: RowRecipe(node.path, same(node.writes.neurons), node.bias) for node in live_nodes(arch)},
         {key: RowRecipe(key, same(site.neurons)) for key, site in sites(arch).items()},
     )
 
@@ -94,7 +94,7 @@ def from_nothing(arch: Architecture) -> Recipe:
     """The recipe of an untrained network: everything starts anew."""
     return Recipe(
         {leaf.path: _anew(leaf, quiet=False) for leaf in leaves(arch)},
-        {node.path: _new_bias(node) for node in _live(arch)},
+        {node.path: _new_bias(node) for node in live_nodes(arch)},
         {key: RowRecipe(None, constant(site.neurons, NEW)) for key, site in sites(arch).items()},
     )
 
@@ -156,10 +156,6 @@ def settled_bias(node: NodeView, recipe: RowRecipe) -> RowRecipe:
     return recipe if recipe.there else _new_bias(node)
 
 
-def _live(arch: Architecture) -> Iterator[NodeView]:
-    return (node for node in nodes(arch) if node.live)
-
-
 def _new_bias(node: NodeView) -> RowRecipe:
     """A bias that starts anew; beside a leaf born as the identity it is 0, or the node were not one."""
     born_identity = node.leaf is not None and node.leaf.identity_init
@@ -171,7 +167,7 @@ def _of_run(before: Architecture, after: Architecture, run: Sequence[Edit]) -> R
     edit = run[0]
     origins = _site_origins(before, after, run)
     old_leaves = {leaf.path: leaf for leaf in leaves(before)}
-    old_nodes = {node.path: node for node in _live(before)}
+    old_nodes = {node.path: node for node in live_nodes(before)}
     quiet = _quiet_paths(before, after, run)
     joined = _joined(before, edit)
     return Recipe(
@@ -179,7 +175,7 @@ def _of_run(before: Architecture, after: Architecture, run: Sequence[Edit]) -> R
             leaf.path: _leaf(leaf, old_leaves, origins, edit, joined, leaf.path in quiet)
             for leaf in leaves(after)
         },
-        {node.path: _bias(node, old_nodes, origins, edit) for node in _live(after)},
+        {node.path: _bias(node, old_nodes, origins, edit) for node in live_nodes(after)},
         {key: _own_neurons(origins[key]) for key in sites(after)},
     )
 

@@ -141,9 +141,14 @@ def leaves(arch: Architecture) -> Iterator[Leaf]:
             yield from view.node.leaves()
 
 
+def live_nodes(arch: Architecture) -> Iterator[NodeView]:
+    """The nodes outside of empty residuals."""
+    return (node for node in nodes(arch) if node.live)
+
+
 def biases(arch: Architecture) -> Iterator[NodeView]:
     """The nodes that own a bias."""
-    return (node for node in nodes(arch) if node.live and node.bias)
+    return (node for node in live_nodes(arch) if node.bias)
 
 
 @remembered

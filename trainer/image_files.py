@@ -165,7 +165,7 @@ def decode(path: Path) -> Pixels:
     white. Raises ValueError (animated, too large, pixels of unknown range) and what Pillow raises.
     """
     if not path.is_file():  # a pipe would wait for somebody to write
-        path.stat()
+        path.stat()  # says so itself where there is nothing
         raise ValueError("is not a regular file")
     with Image.open(path, formats=FORMATS) as image:
         if getattr(image, "is_animated", False) and image.format != "MPO":

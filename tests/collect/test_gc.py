@@ -172,9 +172,10 @@ def test_a_file_saved_in_another_encoding_keeps_its_weights(spec: Path, states: 
 
 
 def test_ids_in_text() -> None:
-    """Ids of 16 digits exactly, not parts of longer words."""
+    """Ids of 16 digits exactly, not parts of longer words, in any encoding that an editor may have chosen."""
     text = b"state: s0123456789abcdef\n{state: 'sfedcba9876543210'} as0123456789abcdee s0123456789abcdef0 sX"
-    assert {"s0123456789abcdef", "sfedcba9876543210"} == ids_in(text)
+    for encoding in ("utf-8", "utf-16", "utf-16-le", "utf-16-be"):
+        assert {"s0123456789abcdef", "sfedcba9876543210"} == ids_in(text.decode().encode(encoding))
 
 
 def test_gc_never_imports_torch(spec: Path) -> None:

@@ -14,7 +14,7 @@ from itertools import count
 
 from nhnas.spec.edits import AddNeurons, Edit, RemoveNeurons, Rename, RestoreShortcut, Set
 from nhnas.spec.model import Architecture
-from nhnas.spec.structure import Leaf, NodeView, biases, leaves, nodes, sites
+from nhnas.spec.structure import Leaf, NodeView, biases, leaves, live_nodes, nodes, sites
 from tests.laws.case import Case
 
 Label = int | str | tuple[str, int]
@@ -106,16 +106,11 @@ def first_world(arch: Architecture) -> World:
         rows: dict[int, Label] = {**_numbered(homes[leaf.writes.site].names)}
         ends, span = _ends(world, leaf), leaf.reads.columns
         world.leaves[leaf.path] = Known(leaf.path, ends, rows, columns, leaf.kernel, leaf.norm, span)
-    for node in live(arch):
+    for node in live_nodes(arch):
         home = homes[node.writes.site]
         rows = {**_numbered(home.names)}
         world.biases[node.path] = Known(node.path, (home.lineage,), rows, there=node.bias)
     return world
-
-
-def live(arch: Architecture) -> Iterator[NodeView]:
-    """Nodes outside of empty residuals: their biases are followed, also while they have none."""
-    return (node for node in nodes(arch) if node.live)
 
 
 def _settled(key: str, fresh: Iterator[int], neurons: int) -> Individuals:
@@ -146,7 +141,7 @@ def advance(world: World, before: Architecture, after: Architecture, edit: Edit)
         )
         known.ends = ends
         result.leaves[leaf.path] = known
-    for node in live(after):
+    for node in live_nodes(after):
         old, home = world.biases.get(_former(node.path, edit)), result.sites[node.writes.site]
         eye = node.leaf is not None and node.leaf.identity_init
         labels: dict[int, Label] = dict.fromkeys(home.names, QUIET if eye else NEW)
@@ -189,7 +184,7 @@ def _part(world: World, arch: Architecture) -> None:
             break
     for leaf in leaves(arch):
         world.leaves[leaf.path].ends = _ends(world, leaf)
-    for node in live(arch):
+    for node in live_nodes(arch):
         world.biases[node.path].ends = (world.sites[node.writes.site].lineage,)
 
 

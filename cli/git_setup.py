@@ -34,7 +34,7 @@ class Status:
     `patterns` are those of our lines in `.gitattributes`, None without them. `diff` and `merge` are
     "installed", "absent" or "other" (not as this nhnas writes it). `python` is the interpreter in the
     configuration, `works` whether it is there and has nhnas, `fallback` the nhnas on PATH. `files` are
-    the tracked files that have both drivers.
+    the tracked files that have both drivers, `untracked` those that are not in git yet.
     """
 
     repository: str
@@ -45,6 +45,7 @@ class Status:
     works: bool
     fallback: str | None
     files: tuple[str, ...]
+    untracked: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON data."""
@@ -63,6 +64,8 @@ class Status:
         yield f"program       {self._program()}"
         yield f"tracked       {len(self.files)} file{'' if len(self.files) == 1 else 's'}"
         yield from (f"  {shown(name, 300)}" for name in self.files)
+        if self.patterns and not self.files and not self.untracked:
+            yield "no file here goes by these patterns: `nhnas git install 'PATTERN'` names yours"
         if {self.diff, self.merge} != {"installed"} or not self.works or self.patterns is None:
             yield "`nhnas git install` sets up what is missing; until then git shows and merges text"
 
@@ -122,6 +125,7 @@ def status(folder: Path) -> Status:
         works=python is not None and _works(python),
         fallback=shutil.which("nhnas"),
         files=tuple(_files(top)),
+        untracked=tuple(_files(top, "--others", "--exclude-standard")),
     )
 
 
@@ -181,9 +185,9 @@ def _works(python: str) -> bool:
     return done.returncode == 0
 
 
-def _files(top: Path) -> Iterator[str]:
-    """Tracked files that both drivers are for."""
-    tracked = run_git(top, "ls-files", "-z")
+def _files(top: Path, *which: str) -> Iterator[str]:
+    """Tracked files (or `which` others) that both drivers are for."""
+    tracked = run_git(top, "ls-files", "-z", *which)
     told = run_git(top, "check-attr", "-z", "--stdin", "diff", "merge", given=tracked).split(b"\0")
     drivers: dict[bytes, list[bytes]] = {}
     for name, _, value in zip(told[::3], told[1::3], told[2::3], strict=False):

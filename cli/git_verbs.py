@@ -22,7 +22,8 @@ def install(
     patterns: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PATTERN]...", help="Which files are specs (default: spec.yaml and *.nhnas.yaml)."
+            metavar="[PATTERN]...",
+            help="Which files are specs (default: as before, at first spec.yaml and *.nhnas.yaml).",
         ),
     ] = None,
     as_json: Json = False,

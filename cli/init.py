@@ -25,7 +25,7 @@ WIDEST = MAX_SIZE >> (STAGES - 1)
 
 
 def init(
-    template: str,
+    template: str | None,
     output: Path = Path("spec.yaml"),
     width: int | None = None,
     blocks: int | None = None,
@@ -38,9 +38,11 @@ def init(
     `width` (16), `blocks` (3) and `classes` (10: CIFAR-10; 100: CIFAR-100) are resnet's. `root` is a folder
     of images, for a resnet or the template image-folder.
 
-    Raises InputError if there is no such template, an option is not one of its, the images are not there,
-    or `output` exists and `force` is not given.
+    Raises InputError if no template is named or there is no such one, an option is not one of its, the
+    images are not there, or `output` exists and `force` is not given.
     """
+    if template is None:
+        raise InputError(f"name a template, one of {', '.join([*templates(), IMAGES])}")
     _check_template(template)
     _check_options(template, (width, blocks, classes), root)
     images = None if root is None else find_images(root, output)

@@ -51,6 +51,9 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Anywhere: show where in our code an error arose.")
+    ] = False,  # for the help alone: main takes it out before anything is parsed
 ) -> None: ...
 
 

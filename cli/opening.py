@@ -15,6 +15,7 @@ from nhnas.class_names import check_classes
 from nhnas.compiler.build import build
 from nhnas.compiler.slot import Slot
 from nhnas.log import edits_text
+from nhnas.reached import contradiction
 from nhnas.same_data import check_same
 from nhnas.spec.canonical import from_canonical
 from nhnas.spec.document import Document, parse_document, read_document
@@ -70,6 +71,8 @@ def sample_inputs(document: Document, spec: Path, count: int) -> tuple[Tensor, T
 def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> Work:
     """Fresh work on the version after `base`."""
     document = base.document
+    if not context.fresh and (told := contradiction(document, base.version)):
+        context.report.say(told)
     dataset = load_data(document, context)
     check_classes(context.spec, base.state, dataset)
     numerics = choose_numerics(document.train)

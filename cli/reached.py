@@ -49,3 +49,18 @@ def current_version(document: Document) -> int:
     if document.state is None or document.path is None:
         return 0
     return load_info(store_folder(document.path), document.state).version
+
+
+def contradiction(document: Document, version: int) -> str | None:
+    """What a file's `version` says against its `state`, of that version (0: none); None where they agree.
+
+    `version` is only for people: what one writes there changes nothing, so they are told.
+    """
+    if document.state is None and document.version:
+        return (
+            f"version {document.version} without a state: starts untrained "
+            "(to go on from it, put its `state` line back: git has it, or .nhnas/snapshots)"
+        )
+    if document.state is not None and document.version != version:
+        return f"the file says version {document.version}, its state is of version {version}: that counts"
+    return None

@@ -35,7 +35,9 @@ def show(
 
 
 def init(
-    template: Annotated[str, typer.Argument(help="spirals, mnist-dense, …, resnet, image-folder.")],
+    template: Annotated[
+        str | None, typer.Argument(help="What to start from; `nhnas init` alone lists what there is.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = Path("spec.yaml"),
     width: Annotated[int | None, typer.Option(min=1, help="resnet: neurons of the first stage (16).")] = None,
     blocks: Annotated[int | None, typer.Option(min=1, help="resnet: blocks a stage (3).")] = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nhnas.compiler.history import load_info
 from nhnas.compiler.place import is_id, store_folder
-from nhnas.git_read import run_git
+from nhnas.git_read import find_repository, run_git
 from nhnas.spec.document import Document, parse_document, read_document
 from nhnas.spec.errors import InputError
 from nhnas.spec.shown import shown
@@ -60,7 +60,11 @@ def _committed(blob: str, folder: Path, source: str) -> bytes:
     try:
         return run_git(folder, "cat-file", "blob", blob)
     except InputError as error:
-        raise InputError(f"{shown(source, 200)}: neither a file nor a git revision: {error}") from None
+        name = shown(source, 200)
+        head = source.partition(":")[0] == "HEAD"
+        if head and find_repository(folder) is not None and not _is_revision("HEAD", folder):
+            raise InputError(f"{name}: nothing is committed here yet ({error})") from None
+        raise InputError(f"{name}: neither a file nor a git revision: {error}") from None
 
 
 def _ask_for_file(source: str) -> None:

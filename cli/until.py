@@ -95,6 +95,8 @@ def _parsed(text: object) -> Until:
         value = math.nan
     if not (math.isfinite(value) and value > 0.0):
         raise InputError(f"--until {shown(text)}: expected a number above 0, not {shown(number)}")
+    if name in (*SIZES, "epochs") and not value.is_integer():
+        raise InputError(f"--until {shown(text)}: {name} are counted; expected a whole number, not {number}")
     if name == "accuracy" and value > 1.0:
         raise InputError(f"--until {shown(text)}: accuracy is a fraction; write 0.92 for 92%")
     backwards = sign == "<=" if name in RISING else sign == ">=" and name in FALLING

@@ -24,6 +24,9 @@ from nhnas.spec.upgrade import CURRENT, upgrade
 from nhnas.spec.verify import local_problems, problems, repeated_names
 from nhnas.spec.yaml_tree import MAX_BYTES, Mapping, UnsafeYaml, parse_yaml, plain
 
+YAML = (".yaml", ".yml")
+"""Endings of YAML files; others are read as well."""
+
 
 def _printable(name: str) -> str:
     if not name.strip() or not all(c.isprintable() for c in name):
@@ -75,7 +78,8 @@ def parse_document(text: bytes, path: Path | None = None, *, source: str | None 
     try:
         tree = parse_yaml(text)[1]
     except UnsafeYaml as error:
-        raise InputError(f"{file}:{error.line + 1}:{error.column + 1}: {error}") from None
+        hint = "" if path is None or path.suffix in YAML else "; is this a spec? Its name has no .yaml"
+        raise InputError(f"{file}:{error.line + 1}:{error.column + 1}: {error}{hint}") from None
     if not isinstance(tree, Mapping):
         where = f"{file}:{tree.line + 1}:{tree.column + 1}"
         raise InputError(f"{where}: expected keys and values (format: {CURRENT}, name: …)")

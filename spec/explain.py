@@ -222,6 +222,8 @@ def _number(expected: str, value: Any) -> str:
         hint = "; write it without the leading zero"
     elif isinstance(value, str) and not isinstance(_resolved(value), str | bool | None):
         hint = "; remove the quotes"
+    elif isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]*,[0-9]+", value):
+        hint = f"; write {value.replace(',', '.')}, with a point"
     return f"expected {expected}, not {_value(value)}{hint}"
 
 

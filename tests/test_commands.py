@@ -128,6 +128,7 @@ def test_another_command_while_one_waits(spec: Path, here: Here) -> None:
         ),
         ("plot spec.yaml -o picture.txt", "picture.txt: a plot is written as .png, .svg or .pdf"),
         ("step", "nhnas: Missing argument 'SPEC'. (see nhnas --help)"),
+        ("init", "name a template, one of cifar10, cifar100, fashion, mnist-conv, "),
         ("step spec.yaml --two", "nhnas: No such option: --two"),
         ("run spec.yaml --steps 0", "nhnas: Invalid value for '--steps'"),
         ("train spec.yaml", "nhnas: Missing option '--epochs'"),
@@ -139,6 +140,26 @@ def test_what_cannot_be_used(words: str, message: str, here: Here) -> None:
     code, out, error = here(*words.split())
     assert (2, "", 1) == (code, out, error.count("\n"))
     assert error.startswith(message)
+
+
+def test_a_version_without_its_state_is_told(spec: Path, here: Here) -> None:
+    """It counts for nothing, as does one that is not the state's; not where `--fresh` asks for a start."""
+    assert 0 == here("train", "spec.yaml", "--epochs", "1")[0]
+    tiny.edit(spec, "version: 1", "version: 7")
+    code, out, _ = here("train", "spec.yaml", "--epochs", "1")
+    assert (0, "the file says version 7, its state is of version 1: that counts") == (
+        code,
+        out.split("\n")[0],
+    )
+    assert "version 2 (" in out
+    kept = [line for line in spec.read_text().splitlines(True) if not line.startswith("state:")]
+    spec.write_text("".join(kept))
+    for words, told in (((), True), (("--fresh",), False)):
+        before = spec.read_text()
+        out = here("train", "spec.yaml", "--epochs", "1", *words)[1]
+        assert told == out.startswith("version 2 without a state: starts untrained (")
+        assert "version 1 (" in out
+        spec.write_text(before)
 
 
 def test_a_broken_spec_has_a_line_an_error(spec: Path, here: Here) -> None:

@@ -248,6 +248,10 @@ def test_git_revisions(here: Here, tmp_path: Path) -> None:
 def test_a_revision_or_a_state_alone_is_asked_which_file_is_meant(here: Here, tmp_path: Path) -> None:
     """One line with the commands that would do; a name that is neither stays a file that is not there."""
     git(tmp_path, "init", "-q", "-b", "main")
+    for words in (("new.yaml",), ("HEAD", "new.yaml"), ("HEAD:new.yaml", "new.yaml")):
+        code, out, told = here("diff", *words)
+        assert (2, "", 1) == (code, out, told.count("\n"))
+        assert told.startswith(f"{words[0] if len(words) > 1 else 'HEAD'}: nothing is committed here yet (")
     git(tmp_path, "commit", "-qm", "one", "--allow-empty")
     for words, line in (
         (("HEAD",), "HEAD: a revision of which file? HEAD:./spec.yaml, or `nhnas diff HEAD spec.yaml`"),

@@ -313,3 +313,19 @@ def test_an_entry_of_a_schedule_that_never_holds_is_refused(first: int, second: 
     message = f"search.schedule\\[{at}\\].until: expected a whole number of epochs, more than {first * at}$"
     with pytest.raises(InputError, match=message):
         parse_document(f"{head}{schedule}\n".encode())
+
+
+def test_a_number_with_a_decimal_comma() -> None:
+    """The line says how it is written."""
+    (line,) = errors_of(
+        DESIGN.replace("train: {optimizer: adam, lr: 1.0e-3, batch: 128, seed: 0}", "train:\n  lr: 0,005")
+    )
+    assert line.endswith("train.lr: expected a number, not the text '0,005'; write 0.005, with a point")
+
+
+def test_a_file_that_is_no_yaml_by_its_name() -> None:
+    """What is said about YAML's syntax comes with the question whether this is the file that was meant."""
+    told = "aliases (**A**) are not read; write the value out; is this a spec? Its name has no .yaml"
+    with pytest.raises(InputError) as caught:
+        parse_document(b"**A** tool\n", Path("README.md"))
+    assert f"README.md:1:1: {told}" == str(caught.value)

@@ -79,6 +79,16 @@ def test_again_makes_no_difference_and_new_patterns_replace_the_old_ones(here: H
     assert ("other.yaml",) == patterns_in((work / ".gitattributes").read_bytes())
 
 
+def test_patterns_that_no_file_goes_by_are_told(here: Here, work: Path) -> None:
+    """A file that is not in git yet is one that does."""
+    hint = "no file here goes by these patterns: `nhnas git install 'PATTERN'` names yours\n"
+    assert here("git", "install", "nets/*.yml")[1].endswith(f"tracked       0 files\n{hint}")
+    (work / "nets").mkdir()
+    (work / "nets" / "a.yml").write_text(SPEC)
+    assert here("git", "status")[1].endswith("tracked       0 files\n")
+    assert ["nets/a.yml"] == json.loads(here("git", "status", "--json")[1])["untracked"]
+
+
 OLD_FILES = [None, b"", b"*.png binary\n", b"*.png binary", b"a text\r\nb text\r\n", b"a text\r\nb text"]
 OLD_FILES += [b"\n\n", b"a\rb", b"# nhnas is nice\n*.c diff=cpp\n", "ü text\n".encode(), b"\xff text\n"]
 

@@ -87,6 +87,8 @@ def test_goals_are_read(text: str, name: str, sign: str, value: float) -> None:
         ("params=many", "expected a number above 0, not many"),
         ("params=nan", "expected a number above 0, not nan"),
         ("params=-4", "expected a number above 0, not -4"),
+        ("params=0.5", "params are counted; expected a whole number, not 0.5"),
+        ("epochs=1.5", "epochs are counted; expected a whole number, not 1.5"),
         ("accuracy=92", "accuracy is a fraction; write 0.92 for 92%"),
         ("accuracy<=0.5", "nobody trains for that; write accuracy>=0.5"),
         ("epochs<=5", "nobody trains for that; write epochs>=5"),

@@ -7,6 +7,8 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 RUN := .venv/bin/python
 READY := .venv/.ready
 PYTEST := $(RUN) -m pytest
+# Tests compute in one thread, so two processes halve the time on two cores; ARGS='-n 0' for one.
+PARALLEL := -n 2 --dist worksteal
 LAYERS := .venv/bin/lint-imports --no-logo
 
 .DELETE_ON_ERROR:
@@ -41,10 +43,10 @@ demo: $(READY) ## two steps on the spirals, from scratch, in ./demo
 	@echo && echo "the run is drawn in demo/spec.history.png, the decision boundary in demo/spec.boundary.png; go on there: cd demo, ../.venv/bin/nhnas step spec.yaml"
 
 test: $(READY) ## all tests that need no system package
-	$(PYTEST) -m 'not system and not crash' $(ARGS)
+	$(PYTEST) $(PARALLEL) -m 'not system and not crash' $(ARGS)
 
 test-system: $(READY) ## the tests that need graphviz, strace or node
-	$(PYTEST) -m 'system and not crash' $(ARGS)
+	$(PYTEST) $(PARALLEL) -m 'system and not crash' $(ARGS)
 
 lint: $(READY) ## ruff, mypy and the layering
 	$(RUN) -m ruff check

@@ -11,12 +11,12 @@ import torch
 
 from nhnas.compiler.network import Network
 from nhnas.spec.edits import AddNeurons
-from nhnas.spec.structure import leaves
+from nhnas.spec.structure import leaves, live_nodes
 from nhnas.trainer.gradmax import first_samples, set_rows
 from nhnas.work import Work
 
 SMALL = 0.1
-"""Factor of the random rows with `newcomers: small`."""
+"""Factor of what is heard of a newcomer at first with `newcomers: small`."""
 
 
 def start_newcomers(work: Work, added: Sequence[AddNeurons]) -> None:
@@ -32,12 +32,19 @@ def start_newcomers(work: Work, added: Sequence[AddNeurons]) -> None:
 
 
 def shrink_rows(network: Network, rows: Mapping[str, Sequence[int]], factor: float) -> None:
-    """Multiply the weights of these neurons, by site, in every leaf that writes them; in place.
+    """Make what all leaves and biases write of these neurons, by site, so much smaller; in place.
 
-    What a residual's first neurons bring along in `second` are rows of older neurons: they stay.
+    It is the weight of the leaf's norm where it has one, else its own: a norm undoes what its input is
+    multiplied with. What a residual's first neurons bring along in `second` are rows of older neurons: they
+    stay.
     """
-    tensors = network.tensors()
+    tensors, arch = network.tensors(), network.arch
+    written = [
+        (leaf.writes.site, f"{leaf.path}.{'weight' if leaf.norm == 'none' else 'norm.weight'}")
+        for leaf in leaves(arch)
+    ]
+    written += [(node.writes.site, f"{node.path}.bias") for node in live_nodes(arch) if node.bias]
     with torch.no_grad():
-        for leaf in leaves(network.arch):
-            if leaf.writes.site in rows:
-                tensors[f"{leaf.path}.weight"][list(rows[leaf.writes.site])] *= factor
+        for site, name in written:
+            if site in rows:
+                tensors[name][list(rows[site])] *= factor

@@ -82,7 +82,7 @@ BY_MODEL = {
     "Search.add": "Neurons added a step, beside add_fraction.",
     "Search.add_fraction": "Neurons added a step, as a share of those that are there.",
     "Search.newcomers": "How incoming weights of added neurons begin (outgoing ones are zero): random; "
-    "small, a tenth of that; gradmax: in residuals, so that the gradient of the outgoing ones is largest.",
+    "small, heard of a tenth; gradmax: in residuals, so that the gradient of the outgoing ones is largest.",
     "Search.add_to_remove": "Neurons added for each one removed; below 1 the network shrinks.",
     "Search.min_epochs": "Fewest epochs of training after growth.",
     "Search.max_epochs": "Most epochs of training after growth; it ends before where the loss is flat.",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from nhnas.log import history
 from nhnas.spec.document import read_document
@@ -192,6 +194,64 @@ def test_results_that_are_kept_are_printed_as_a_table() -> None:
         assert 0 == figures["changed"]
 
 
+def test_without_the_folder_of_the_data_nothing_is_written(tmp_path: Path) -> None:
+    """One line; with the variable set the same command begins, and says what is missing in one line, too."""
+    command = [sys.executable, str(CAMPAIGN), "cifar10-gpu", "--rows", "resnet-20", "--seeds", "0"]
+    environment = {key: value for key, value in os.environ.items() if key != "NHNAS_DATA"}
+    text = (CAMPAIGN / "experiments.yaml").read_text().replace("download: true, ", "")
+    (tmp_path / "here.yaml").write_text(text)
+    told = []
+    for data in ({}, {"NHNAS_DATA": str(tmp_path)}):
+        done = subprocess.run(
+            [*command, "--file", "here.yaml", "--out", "runs"],
+            cwd=tmp_path,
+            env={**environment, **data},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert 1 == done.returncode
+        run = tmp_path / "runs" / "cifar10-gpu" / "resnet-20" / "seed0"
+        assert bool(data) == (run / "spec.yaml").exists()
+        told.append((run / "log.txt").read_text().splitlines()[-1])
+        assert "Traceback" not in (run / "log.txt").read_text()
+    assert "$NHNAS_DATA: is not set; export NHNAS_DATA=FOLDER, in which the data sets lie" == told[0]
+    assert told[1].startswith(f"data: cifar10 is missing or incomplete, looked for {tmp_path}/cifar")
+
+
+def test_a_row_for_a_gpu_grows_to_its_size_on_the_cpu(tmp_path: Path) -> None:
+    """Its own spec, settings and commands on twenty images, but for 200 epochs in all: 0.27 M parameters."""
+    for split in ("train", "test"):
+        for kind in range(10):
+            folder = tmp_path / "images" / split / str(kind)
+            folder.mkdir(parents=True)
+            for at in range(2):
+                Image.new("RGB", (32, 32), (25 * kind, 99 * at, 40)).save(folder / f"{at}.png")
+    text = (CAMPAIGN / "experiments.yaml").read_text()
+    ours = "{dataset: image_folder, root: $NHNAS_DATA/images, "
+    for old, new in (
+        ("{dataset: cifar10, root: $NHNAS_DATA, download: true, ", ours),
+        ("{kind: train, total: 200}", "{kind: train, total: 16}"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "small.yaml").write_text(text)
+    words = ["cifar10-gpu", "--rows", "grown-0.27M", "--seeds", "0", "--file", "small.yaml", "--out", "runs"]
+    done = subprocess.run(
+        [sys.executable, str(CAMPAIGN), *words],
+        cwd=tmp_path,
+        env={**os.environ, "NHNAS_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    folder = tmp_path / "runs" / "cifar10-gpu" / "grown-0.27M" / "seed0"
+    figures = json.loads((folder / "done.json").read_text())
+    assert (16, 0) == (figures["epochs"], figures["changed"])
+    assert 262_000 <= figures["parameters"] <= 278_000
+
+
 def test_every_experiment_begins_with_a_sound_spec() -> None:
     """Of all that we offer: the file that each row writes is accepted, and its commands have a goal."""
     code = (
@@ -210,7 +270,12 @@ def test_every_experiment_begins_with_a_sound_spec() -> None:
         "            assert row.of in experiment.rows\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=CAMPAIGN, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=CAMPAIGN,
+        env={**os.environ, "NHNAS_DATA": "data"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (0, "") == (done.returncode, done.stderr)
     lines = done.stdout.splitlines()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
 from nhnas import search_step
 from nhnas.base import load_base
+from nhnas.compiler.build import build
 from nhnas.compiler.network import Network
-from nhnas.newcomers import SMALL, start_newcomers
+from nhnas.newcomers import SMALL, shrink_rows, start_newcomers
 from nhnas.opening import begin
 from nhnas.search.neuron_edits import additions
 from nhnas.spec.document import read_document
-from nhnas.spec.structure import leaves, sites
+from nhnas.spec.model import Architecture, Conv
+from nhnas.spec.structure import leaves, live_nodes, sites
 from nhnas.trainer.gradmax import BATCHES, first_samples
 from nhnas.work import Context, Work
 from tests import tiny
@@ -53,18 +56,36 @@ def without_dropout_in(network: Network, training: bool) -> Network:
 
 
 def test_small_scales_exactly_the_new_rows() -> None:
-    """Every cell of a new neuron's rows is a tenth of what was drawn; the rest stays, in all bits."""
-    scaled = 0
+    """Rows of a new neuron, or the weights of their norms, and its biases are a tenth; the rest stays."""
+    scaled = [0, 0]
     for seed in range(CASES):
         case = random_growth(seed)
         expected = case.tensors()
         for leaf in leaves(case.after.arch):
             for row in case.rows.get(leaf.writes.site, ()):
-                expected[f"{leaf.path}.weight"][row] *= SMALL
-                scaled += 1
+                name = f"{leaf.path}.weight" if leaf.norm == "none" else f"{leaf.path}.norm.weight"
+                expected[name][row] *= SMALL
+                scaled[leaf.norm == "none"] += 1
+        for node in live_nodes(case.after.arch):
+            for row in case.rows.get(node.writes.site, ()) if node.bias else ():
+                expected[f"{node.path}.bias"][row] *= SMALL
         case.begin("small")
         assert_same(expected, case.tensors(), seed)
-    assert scaled > CASES
+    assert min(scaled) > CASES / 2
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_a_tenth_is_heard_of_small_newcomers(norm: Literal["batch", "none"]) -> None:
+    """In training, too, where a norm would undo what its input is multiplied with."""
+    stem = Conv(name="stem", width=3, norm=norm)
+    network = build(Architecture.model_construct(input=(2, 5, 5), net=(stem,)), seed=3).train()
+    images = torch.randn(8, 2, 5, 5, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        before = network(images)
+        shrink_rows(network, {"stem.width": (1,)}, SMALL)
+        after = network(images)
+    expected = before * torch.tensor([1.0, SMALL, 1.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(after, expected)
 
 
 def of_mode(text: str, mode: str) -> str:

@@ -21,6 +21,8 @@ from experiment import FILE, Experiment, load_experiments
 from runner import folder_of, run_one
 from table import table
 
+from nhnas.spec.errors import NhnasError
+
 
 def main() -> int:
     """Run what is missing and print the table."""
@@ -35,7 +37,11 @@ def main() -> int:
     if arguments.one is not None:
         threads = max(1, len(os.sched_getaffinity(0)) // arguments.jobs)
         folder = folder_of(arguments.out, arguments.experiment, rows[0], arguments.one)
-        run_one(folder, experiment, rows[0], {"seed": arguments.one, "threads": threads})
+        try:
+            run_one(folder, experiment, rows[0], {"seed": arguments.one, "threads": threads})
+        except NhnasError as error:
+            print(error)
+            return error.exit_code
         return 0
     failed = 0 if arguments.table else _run_all(arguments, experiment, rows)
     print(table(arguments.out, arguments.experiment, experiment))

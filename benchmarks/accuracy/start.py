@@ -27,7 +27,7 @@ def start_text(
     for settings in (experiment.settings, row.settings, {"train": own}):
         spec = with_settings(spec, settings)
     if root := spec.get("data", {}).get("root"):
-        spec["data"]["root"] = os.path.expandvars(root)
+        spec["data"]["root"] = _expanded(root)
     return _text(spec)
 
 
@@ -49,6 +49,14 @@ def with_settings(spec: Mapping[str, Any], settings: Mapping[str, Mapping[str, A
         both = {**(merged.get(section) or {}), **values}
         merged[section] = {key: value for key, value in both.items() if value is not None}
     return merged
+
+
+def _expanded(root: str) -> str:
+    """A folder with its variables read; SystemExit where one is not set: the file would keep its name."""
+    path = os.path.expandvars(root)
+    if "$" in path:
+        raise SystemExit(f"{root}: is not set; export NHNAS_DATA=FOLDER, in which the data sets lie")
+    return path
 
 
 def _source(row: Row) -> bytes:

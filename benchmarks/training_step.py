@@ -31,6 +31,7 @@ from nhnas.spec.structure import sites
 from nhnas.trainer.batches import Batch
 from nhnas.trainer.dataset import Dataset, Split
 from nhnas.trainer.engine import Engine
+from nhnas.trainer.forms import measured, name_of
 from nhnas.trainer.importance import ImportanceMeter
 from nhnas.trainer.numerics import Numerics
 from nhnas.trainer.phases import EVERY
@@ -180,8 +181,12 @@ def report(params: int, arch: Any, base: Numerics, batch: int, rounds: int) -> N
         (_best({n: t for n, t in times.items() if n.startswith("float32")}, kind) for kind in KINDS[:2]),
         key=lambda name: statistics.median(times[name]),
     )
+    begun = time.perf_counter()
+    taken = name_of(measured(base, build(arch), [data(batch)], Train(threads=base.threads))[0])
+    took, loss = time.perf_counter() - begun, 100 * (ratio(times[taken], times[mine]) - 1)
     share = macs / resnet_macs(width, 3)
     print(f"  best form of ours: {mine}; of the ResNet: {theirs_}")
+    print(f"  a command takes {taken}, after {took:.1f} s of measuring, and loses {loss:.1f}% by that")
     print(f"  fused against plain, each in its best form: {ratio(times[plain], times[with_fusing]):.2f}")
     print(f"  chosen against the best in float32: {ratio(times[exact], times[mine]):.2f}")
     print(f"  MACs per second against the ResNet's: {share * ratio(times[theirs_], times[mine]):.2f}")

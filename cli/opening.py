@@ -15,6 +15,7 @@ from nhnas.class_names import check_classes
 from nhnas.compiler.build import build
 from nhnas.compiler.slot import Slot
 from nhnas.log import edits_text
+from nhnas.measuring import measure
 from nhnas.reached import contradiction
 from nhnas.same_data import check_same
 from nhnas.spec.canonical import from_canonical
@@ -26,18 +27,16 @@ from nhnas.spec.schedule import settings_at
 from nhnas.spec.shown import shown
 from nhnas.spec.structure import structure
 from nhnas.spec.train_findings import batch_findings
-from nhnas.timing import computed_text
-from nhnas.trainer.batches import first_batches, ordered_batches
+from nhnas.trainer.batches import ordered_batches
 from nhnas.trainer.dataset import Dataset
 from nhnas.trainer.datasets import check_fits, load_dataset
 from nhnas.trainer.evaluate import outputs_of, spread
-from nhnas.trainer.forms import measured
 from nhnas.trainer.loop import Progress
 from nhnas.trainer.numerics import Numerics, choose_numerics, use_numerics
 from nhnas.work import OPTIMIZER, WEIGHTS, Context, Work, make_engine
 
-MEASURED = 4
-"""Batches to measure with."""
+GROWING = ("step", "run")
+"""Commands that measure how to compute when the network has grown."""
 
 
 def load_data(document: Document, context: Context) -> Dataset:
@@ -79,16 +78,10 @@ def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> W
     use_numerics(numerics)
     train = settings_at(document.search, document.train, base.exact["epochs"])[1]
     network = build(base.architecture, base.weights, device=numerics.device)
-    drawn = ((batch.inputs, batch.targets) for batch in first_batches(dataset, train, version, MEASURED))
-    numerics, timing = measured(numerics, network, drawn, train)
     engine = make_engine(document, train, network, dataset, version, numerics, base.optimizer)
     work = Work(context, goal, document, version, base.state, base.architecture, engine, dataset, base.exact)
-    if timing is not None:
-        work.facts["timing"] = timing.as_dict()
-        if base.state is None or base.exact["numerics"] != numerics.as_dict():
-            context.report.say(
-                f"{computed_text(numerics.as_dict())}: the fastest as measured now (show --timing)"
-            )
+    if goal.get("request", {}).get("command") not in GROWING:
+        measure(work)
     if base.pending and base.before is not None:
         old = build(base.before, base.before_weights, device=numerics.device)
         before = outputs_of(old, dataset, dataset.test, context.probe_samples)

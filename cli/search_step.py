@@ -13,6 +13,7 @@ from nhnas import policy_step
 from nhnas.commit import Saved, save_version
 from nhnas.compiler.fade_plan import fade_plan, with_nested
 from nhnas.compiler.keyed_random import key_of
+from nhnas.measuring import measure
 from nhnas.newcomers import start_newcomers
 from nhnas.search.choose import choose
 from nhnas.search.cost import neuron_costs
@@ -48,7 +49,7 @@ def run_step(work: Work) -> Saved:
 
 
 def _grow(work: Work) -> None:
-    """Add neurons noisily."""
+    """Add neurons noisily; how the network is computed is chosen for the grown one."""
     neurons = {key: site.neurons for key, site in _open(work).items()}
     averages, seed = work.exact["moving_average"], _seed(work, "grow")
 
@@ -60,6 +61,7 @@ def _grow(work: Work) -> None:
     added = additions(work.arch, counts)
     work.edit(added, "grow", then=lambda: start_newcomers(work, added))
     work.context.report.say(f"grow: {_listing(counts, '+')}")
+    measure(work)
     work.stage = "fit"
 
 

@@ -37,6 +37,7 @@ def timing_text(found: dict[str, Any] | None) -> str:
     lines = [
         f"  {name:<{width}}  {milli:9.3f} ms{'  chosen' if name == chosen else ''}" for name, milli in rows
     ]
+    lines += [f"  {precision} gives another loss: not taken" for precision in timing.get("refused", ())]
     more = [f"  threads {threads}: {milli:.3f} ms" for threads, milli in timing["threads"].items()]
     head = f"{title}; forward and back over {timing['samples']} samples, fastest of some passes:"
     return "\n".join([head, *lines, *more])

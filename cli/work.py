@@ -111,15 +111,22 @@ class Work:
         after = carried(self.arch, edits, weights, moments, seed=seed, parent=parent)
         self.arch = after.arch
         self.exact = {**self.exact, **carry_sites(self.exact, after.recipe.sites)}
-        self.engine = self._engine(after.weights, after.optimizer)
+        self.engine = self._engine(after.weights, after.optimizer, self.numerics)
         self.edits += [{"stage": stage, **edit_to_dict(edit)} for edit in edits]
         then()
         self.note_change(stage, before, self.probe())
 
-    def _engine(self, tensors: Mapping[str, Tensor], moments: dict[str, Tensor]) -> Engine:
-        network = build(self.arch, tensors, device=self.numerics.device, adopt=True)
+    def compute(self, numerics: Numerics) -> None:
+        """Go on like that with the same network and optimizer."""
+        weights = {name: t.detach() for name, t in self.engine.network.tensors().items()}
+        self.engine = self._engine(weights, self.engine.optimizer.entries(), numerics)
+
+    def _engine(
+        self, tensors: Mapping[str, Tensor], moments: dict[str, Tensor], numerics: Numerics
+    ) -> Engine:
+        network = build(self.arch, tensors, device=numerics.device, adopt=True)
         engine = make_engine(
-            self.document, self.train, network, self.dataset, self.version, self.numerics, moments
+            self.document, self.train, network, self.dataset, self.version, numerics, moments
         )
         engine.rate = 0.5**self.rollbacks
         return engine

@@ -58,11 +58,13 @@ def test_twelve_growths_are_compiled_once_each(tmp_path: Path, graphs: list[Grap
     assert [1] * 12 == counts
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("fused", [False, True])
-def test_one_graph_whatever_the_batch(fused: bool, graphs: list[Graph]) -> None:
-    """Batches of another size, and those in which somebody looks, run as they are."""
-    network = build(MAPS).fuse(fused).train()
-    forward, (x, _) = Compiled(network, 8), samples(MAPS)[0]
+def test_one_graph_whatever_the_batch(fused: bool, layout: Any, graphs: list[Graph]) -> None:
+    """Batches of another size, and those in which somebody looks, run as they are; in each form."""
+    network: Any = build(MAPS).to(memory_format=layout)
+    network = network.fuse(fused).train()
+    forward, x = Compiled(network, 8), samples(MAPS)[0][0].to(memory_format=layout)
     for inputs in (x, x[:5], x, x[:3], x):
         assert network(inputs).shape == forward(inputs).shape
     network.probe.observer = lambda *_: None
@@ -70,6 +72,14 @@ def test_one_graph_whatever_the_batch(fused: bool, graphs: list[Graph]) -> None:
     network.probe.observer = None
     network.probe.comparer = lambda *_: None
     forward(x)
+    assert 1 == len(graphs)
+
+
+@pytest.mark.parametrize("batch", [8, 23, 24, 30])
+def test_what_fades_is_compiled_whatever_the_batch(batch: int, tmp_path: Path, graphs: list[Graph]) -> None:
+    """Of 24 points 23 and the last one are a batch of 24."""
+    text = tiny.DENSE.replace("batch: 8", f"batch: {batch}").replace("train: {", "train: {compile: true, ")
+    tiny.step(tiny.make(tmp_path, text))
     assert 1 == len(graphs)
 
 

@@ -31,10 +31,10 @@ HOOKS = Hooks(lambda _: None, lambda _: None, lambda: False, lambda: 0, lambda *
 
 
 @pytest.mark.parametrize(
-    ("batches", "expected"), [(1, 1), (25, 1), (49, 1), (50, 2), (99, 3), (100, 4), (390, 4), (10_000, 4)]
+    ("batches", "expected"), [(1, 1), (100, 1), (199, 1), (200, 2), (391, 3), (400, 4), (10_000, 4)]
 )
 def test_in_how_many_batches(batches: int, expected: int) -> None:
-    """At least 25 an epoch, as long as there are so many; at least every fourth."""
+    """At least 100 an epoch, as long as there are so many; at least every fourth."""
     assert expected == measured_batches(batches)
 
 

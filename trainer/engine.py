@@ -83,7 +83,8 @@ class Engine:
         if numerics.compiled:
             from nhnas.trainer.compiled import Compiled  # imports torch's compiler, two seconds of it
 
-            self._forward = Compiled(self.network, min(train.batch, len(dataset.train)))
+            whole = len(dataset.train)
+            self._forward = Compiled(self.network, whole if self.batch_count == 1 else train.batch)
         self._random = any(isinstance(m, torch.nn.Dropout | torch.nn.Dropout2d) for m in network.modules())
         self._random |= any(getattr(m, "dropout", 0.0) for m in network.modules())
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,13 +29,16 @@ Sample = tuple[Tensor, Tensor]
 
 SECONDS = 1.0
 """What measuring may take, as long as there are enough samples; of large networks they take some seconds."""
-ROUNDS = 5
+ROUNDS, TRIES = 5, 2
+"""Passes of each form at most, and at least: one alone may be disturbed by whatever else runs."""
 FEW, ENOUGH = 4, 16
 """Samples to see how slow a network is, and to measure with: fewer fit a cache, and other forms win there."""
 SLOW, SHORT = 1.5, 0.02
-"""Times the fastest: forms that get no second try; seconds: longer passes gain from every thread."""
+"""Times the fastest: forms that get no further try; seconds: longer passes gain from every thread."""
 GAIN = 1.03
-"""How much faster a form must be than a simpler one."""
+"""How much faster a form must be than a simpler one, or than the one of the version before."""
+COMPARED = 32
+"""Samples of each of the first batches over which precisions must agree."""
 AGREEING = 0.01
 """Share of the loss by which bfloat16 may be off, over the first batches; far less than one step moves it."""
 ROOM = 0.002
@@ -44,15 +47,20 @@ ROOM = 0.002
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of a pass forward and back over `samples` samples, by form and by number of threads."""
+    """Milliseconds of a pass forward and back over `samples` samples, by form and by number of threads.
+
+    `refused` are faster precisions that were not taken, since they give another loss.
+    """
 
     samples: int
     forms: dict[str, float]
     threads: dict[str, float]
+    refused: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON data."""
-        return {"samples": self.samples, "forms": self.forms, "threads": self.threads}
+        more = {"refused": list(self.refused)} if self.refused else {}
+        return {"samples": self.samples, "forms": self.forms, "threads": self.threads, **more}
 
 
 def name_of(numerics: Numerics) -> str:
@@ -61,12 +69,13 @@ def name_of(numerics: Numerics) -> str:
 
 
 def measured(
-    numerics: Numerics, network: Network, drawn: Iterable[Sample], train: Train
+    numerics: Numerics, network: Network, drawn: Iterable[Sample], train: Train, before: str | None = None
 ) -> tuple[Numerics, Timing | None]:
     """`numerics` with the fastest form for training `network`, which stays as it is, and what was measured.
 
     `drawn` are the first batches; deterministic runs draw and measure nothing and keep what they were given.
-    Where `train.threads` is given, the number of threads is not tried.
+    Where `train.threads` is given, the number of threads is not tried. `before` is the form of the version
+    before, by name: it stays unless another one is clearly faster.
     """
     if numerics.deterministic:
         return numerics, None
@@ -74,21 +83,26 @@ def measured(
     precisions = _precisions(numerics, train, samples[0][0].dim() == 4)
     forms = [_in_precision(numerics, precision, network, samples[0][0]) for precision in precisions]
     batch = _cut(samples[0], _count(_Trial(forms[0][0], network, train), samples[0], len(forms[0])))
-    times: dict[str, float] = {}
+    first: dict[str, float] = {}
     if len(forms) > 1:  # the most elaborate form of each, first
-        times = _round_robin([_Trial(some[-1], network, train) for some in forms], batch)
-    chosen = forms[0]
+        first = _round_robin([_Trial(some[-1], network, train) for some in forms], batch)
+    chosen, refused = forms[0], []
     for some in forms[1:]:
-        is_faster = times[name_of(some[-1])] * GAIN < times[name_of(chosen[-1])]
-        if is_faster and agree(forms[0][-1], some[-1], network, samples, train):
-            chosen = some
-    times |= _round_robin([_Trial(form, network, train) for form in chosen], batch)
-    best = _fastest(chosen, times)
+        gain = 1 / GAIN if before in [name_of(form) for form in some] else GAIN
+        if first[name_of(some[-1])] * gain < first[name_of(chosen[-1])]:
+            if agree(forms[0][-1], some[-1], network, samples, train):
+                chosen = some
+            else:
+                refused.append(some[-1].precision)
+    times = _round_robin([_Trial(form, network, train) for form in chosen], batch)
+    times = {**first, **{name: min(time, first.get(name, time)) for name, time in times.items()}}
+    best = _fastest(chosen, times, before)
     threads: dict[str, float] = {}
     if train.threads is None and best.device == "cpu" and times[name_of(best)] < SHORT:
         best, threads = _threads(best, _Trial(best, network, train), batch)
     use_numerics(best)
-    return best, Timing(len(batch[0]), {name: _milli(seconds) for name, seconds in times.items()}, threads)
+    milliseconds = {name: _milli(seconds) for name, seconds in times.items()}
+    return best, Timing(len(batch[0]), milliseconds, threads, tuple(refused))
 
 
 def _in_precision(numerics: Numerics, precision: str, network: Network, inputs: Tensor) -> list[Numerics]:
@@ -115,10 +129,10 @@ def _can_fuse(network: Network) -> bool:
     return any(isinstance(module, Node) and module.first is not None for module in network.modules())
 
 
-def _fastest(forms: Sequence[Numerics], times: dict[str, float]) -> Numerics:
-    """The first that no later one beats clearly."""
-    best = forms[0]
-    for form in forms[1:]:
+def _fastest(forms: Sequence[Numerics], times: dict[str, float], before: str | None) -> Numerics:
+    """The one of before, else the first, that no other one beats clearly."""
+    best = next((form for form in forms if name_of(form) == before), forms[0])
+    for form in forms:
         if times[name_of(form)] * GAIN < times[name_of(best)]:
             best = form
     return best
@@ -141,14 +155,20 @@ class _Trial:
             outputs = self.network(inputs)
         return loss_of(outputs.float(), targets, self._train, 0.0)
 
-    def seconds(self, sample: Sample) -> float:
+    def seconds(self, sample: Sample, clock: Callable[[], float] = time.perf_counter) -> float:
         """Of one pass forward and back."""
         self.network.zero_grad(set_to_none=False)
-        begun = time.perf_counter()
+        begun = clock()
         self.loss(sample).backward()  # type: ignore[no-untyped-call]
         if self.numerics.device == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - begun
+        return clock() - begun
+
+
+def _clock(numerics: Numerics) -> Callable[[], float]:
+    """One thread on the processor computes here alone, whatever else the machine has to do meanwhile."""
+    alone = numerics.device == "cpu" and torch.get_num_threads() == 1
+    return time.thread_time if alone else time.perf_counter
 
 
 def _count(trial: _Trial, sample: Sample, forms: int) -> int:
@@ -165,18 +185,18 @@ def _cut(sample: Sample, count: int) -> Sample:
 
 def _round_robin(trials: Sequence[_Trial], sample: Sample) -> dict[str, float]:
     """The fastest pass of each: others may use the machine, for a while."""
-    begun = time.perf_counter()
+    begun, clock = time.perf_counter(), _clock(trials[0].numerics)
     for trial in trials:
         trial.seconds(sample)
-    times: dict[str, float] = {}
-    for _ in range(ROUNDS):
-        best = min(times.values(), default=float("inf"))
+    times = {name_of(trial.numerics): float("inf") for trial in trials}
+    for tries in range(ROUNDS):
+        if tries >= TRIES and time.perf_counter() - begun > SECONDS:
+            break
+        best = min(times.values())
         for trial in trials:
             name = name_of(trial.numerics)
-            if times.get(name, 0.0) <= SLOW * best:
-                times[name] = min(trial.seconds(sample), times.get(name, float("inf")))
-        if time.perf_counter() - begun > SECONDS:
-            break
+            if tries < TRIES or times[name] <= SLOW * best:
+                times[name] = min(trial.seconds(sample, clock), times[name])
     return times
 
 
@@ -197,7 +217,7 @@ def agree(exact: Numerics, fast: Numerics, network: Network, samples: Sequence[S
     for form in (exact, fast):
         trial = _Trial(form, _without_dropout(network), train)
         with torch.no_grad():
-            means.append(sum(trial.loss(_cut(sample, 64)).item() for sample in samples) / len(samples))
+            means.append(sum(trial.loss(_cut(sample, COMPARED)).item() for sample in samples) / len(samples))
     return abs(means[1] - means[0]) <= AGREEING * abs(means[0]) + ROOM
 
 

@@ -1,0 +1,1 @@
+../../cli/measuring.py

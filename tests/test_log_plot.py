@@ -18,6 +18,7 @@ from nhnas.report import Silent
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError
 from nhnas.spec.measure import measure
+from nhnas.trainer.forms import Timing
 from nhnas.work import Context
 from tests import tiny
 from tests.here import Here
@@ -106,7 +107,8 @@ def test_eval_is_the_same_whatever_the_training_ran_in(
 ) -> None:
     """Trained in channels_last, the saved figures are still those of `eval`."""
     monkeypatch.setattr(
-        "nhnas.opening.measured", lambda n, *_: (replace(n, memory_format="channels_last"), None)
+        "nhnas.measuring.measured",
+        lambda n, *_: (replace(n, memory_format="channels_last"), Timing(1, {}, {})),
     )
     text = tiny.CONV.replace("deterministic: true", "threads: 1").replace("width: 3, act", "width: 16, act")
     spec = tiny.make(tmp_path / "work", text)

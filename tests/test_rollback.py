@@ -13,7 +13,7 @@ from torch import Tensor
 
 import nhnas.trainer.engine as engine_module
 import nhnas.work as work_module
-from nhnas import opening
+from nhnas import measuring
 from nhnas.compiler.store import load_snapshot
 from nhnas.spec.document import read_document
 from nhnas.spec.errors import InputError, Interrupted, TrainingError
@@ -236,7 +236,10 @@ def test_out_of_memory_undoes_the_growth_and_says_so(
 def test_out_of_memory_before_the_first_batch(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The measurement of the next version needs the most: one line, exit code 4, and nothing is lost."""
+    """The measurement of the next version needs the most: one line, exit code 4, and nothing is lost.
+
+    A step has grown by then, `train` has not.
+    """
     spec = tiny.make(tmp_path / "work", CONV)
     tiny.step(spec)
     before = tiny.outcome(spec)
@@ -245,9 +248,13 @@ def test_out_of_memory_before_the_first_batch(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(opening, "measured", fails)
+        patch.setattr(measuring, "measured", fails)
         with pytest.raises(
             TrainingError, match=r"^out of memory before version 2 began to train; nothing is"
+        ):
+            tiny.train(spec)
+        with pytest.raises(
+            TrainingError, match=r"^out of memory with [\d,]+ parameters; what grew is undone"
         ):
             tiny.step(spec)
     assert before == tiny.outcome(spec)
@@ -260,7 +267,7 @@ def test_a_bug_before_the_first_batch_is_ours(tmp_path: Path, monkeypatch: pytes
     def fails(*_arguments: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(opening, "measured", fails)
+    monkeypatch.setattr(measuring, "measured", fails)
     with pytest.raises(RuntimeError, match="a bug"):
         tiny.step(tiny.make(tmp_path / "work", CONV))
 

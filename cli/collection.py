@@ -15,6 +15,7 @@ from nhnas.compiler.files import one_line, storing, sweep
 from nhnas.compiler.lock import hold
 from nhnas.compiler.place import snapshots_folder, spec_key, store_folder
 from nhnas.git_read import find_repository
+from nhnas.spec.document import YAML
 from nhnas.spec.errors import InputError
 
 STORE = ".nhnas"
@@ -128,7 +129,7 @@ def _spec_keys(
 def _committed(folders: Iterable[Path], names: Collection[str], reflog: bool) -> set[str]:
     """Ids that some commit or index of the folders' repositories names in a spec file."""
     others = sorted(name for name in names if not _is_yaml(name))
-    patterns = ["*.yaml", "*.yml", *(f"*{re.sub(_SPECIAL, _ESCAPED, name)}" for name in others)]
+    patterns = [f"*{end}" for end in (*YAML, *(re.sub(_SPECIAL, _ESCAPED, name) for name in others))]
     repositories = {one.common: one for one in map(find_repository, folders) if one is not None}
     contents = (c for one in repositories.values() for c in one.committed(patterns, reflog=reflog))
     return {found for content in contents for found in ids_in(content)}
@@ -160,7 +161,7 @@ def _content(path: Path, names: Collection[str]) -> bytes:
 
 
 def _is_yaml(name: str) -> bool:
-    return name.lower().endswith((".yaml", ".yml"))
+    return name.lower().endswith(YAML)
 
 
 def _walk(root: Path, stores: Collection[Path] = ()) -> Iterator[tuple[Path, list[str]]]:

@@ -45,7 +45,7 @@ class Status:
     works: bool
     fallback: str | None
     files: tuple[str, ...]
-    untracked: tuple[str, ...] = ()
+    untracked: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON data."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from nhnas.timing import computed_text, form_text
-from nhnas.trainer.batches import first_batches
 from nhnas.trainer.forms import measured
+from nhnas.trainer.gradmax import first_samples
 from nhnas.work import Work
-
-BATCHES = 4
-"""Batches to measure with."""
 
 
 def measure(work: Work) -> None:
@@ -17,11 +14,9 @@ def measure(work: Work) -> None:
     A deterministic run measures nothing. To be called before anything is in the slot: who goes on from there
     computes as it says.
     """
-    drawn = first_batches(work.dataset, work.train, work.version, BATCHES)
-    samples = ((batch.inputs, batch.targets) for batch in drawn)
-    known = work.exact.get("numerics")
+    engine, known = work.engine, work.exact.get("numerics")
     before = None if known is None else form_text(known)
-    numerics, timing = measured(work.numerics, work.engine.network, samples, work.train, before)
+    numerics, timing = measured(work.numerics, engine.network, first_samples(engine), engine.train, before)
     if timing is None:
         return
     work.compute(numerics)

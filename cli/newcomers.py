@@ -11,7 +11,7 @@ import torch
 
 from nhnas.compiler.network import Network
 from nhnas.spec.edits import AddNeurons
-from nhnas.spec.structure import leaves, live_nodes
+from nhnas.spec.structure import biases, leaves
 from nhnas.trainer.gradmax import first_samples, set_rows
 from nhnas.work import Work
 
@@ -43,7 +43,7 @@ def shrink_rows(network: Network, rows: Mapping[str, Sequence[int]], factor: flo
         (leaf.writes.site, f"{leaf.path}.{'weight' if leaf.norm == 'none' else 'norm.weight'}")
         for leaf in leaves(arch)
     ]
-    written += [(node.writes.site, f"{node.path}.bias") for node in live_nodes(arch) if node.bias]
+    written += [(node.writes.site, f"{node.path}.bias") for node in biases(arch)]
     with torch.no_grad():
         for site, name in written:
             if site in rows:

@@ -14,7 +14,7 @@ from pathlib import Path
 from nhnas.compiler.files import write_file
 from nhnas.dot_source import as_dot
 from nhnas.sources import read_source
-from nhnas.spec.document import Document
+from nhnas.spec.document import YAML, Document
 from nhnas.spec.drawing import Drawing, Look
 from nhnas.spec.drawing_cards import drawn
 from nhnas.spec.drawing_mermaid import as_mermaid, is_too_large
@@ -85,7 +85,7 @@ def _check_place(output: Path, *documents: Document | None) -> None:
         raise InputError(f"{shown(output, 300)}: is a folder; name a file in it")
     places = [document.path for document in documents if document is not None and document.path is not None]
     over = any(place.exists() and output.exists() and output.samefile(place) for place in places)
-    if over or output.suffix in (".yaml", ".yml"):
+    if over or output.suffix in YAML:
         raise InputError(f"{shown(output, 300)}: a picture is not written over a spec; name another file")
 
 

@@ -16,12 +16,13 @@ def schema(
     """Write the JSON Schema that gives editors completion, hover texts and error positions."""
     from nhnas.compiler.files import write_file
     from nhnas.schema_file import schema_text
+    from nhnas.spec.document import YAML
     from nhnas.spec.errors import InputError
 
     if output is None:
         print(schema_text().decode(), end="")
         return
-    if output.suffix in (".yaml", ".yml"):
+    if output.suffix in YAML:
         raise InputError(f"{output}: a schema is JSON; use a name such as nhnas.schema.json")
     write_file(output, schema_text())
     print(f"wrote {output}")

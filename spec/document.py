@@ -78,7 +78,8 @@ def parse_document(text: bytes, path: Path | None = None, *, source: str | None 
     try:
         tree = parse_yaml(text)[1]
     except UnsafeYaml as error:
-        hint = "" if path is None or path.suffix in YAML else "; is this a spec? Its name has no .yaml"
+        is_yaml = path is None or path.suffix.lower() in YAML
+        hint = "" if is_yaml else "; is this a spec? Its name has no .yaml"
         raise InputError(f"{file}:{error.line + 1}:{error.column + 1}: {error}{hint}") from None
     if not isinstance(tree, Mapping):
         where = f"{file}:{tree.line + 1}:{tree.column + 1}"

@@ -2,8 +2,8 @@
 
 A form is a precision, a memory format, and whether leaves that read the same input run as one. First the
 precisions are timed in turn, round after round, on the first samples of training, then the forms of the one
-that is taken: the fastest, unless a simpler one is as fast. bfloat16 is taken only if it gives the same loss.
-Where a pass is short one thread is tried against all of them.
+that is taken: the fastest, unless a simpler one, or that of the version before, is as fast. bfloat16 is taken
+only if it gives the same loss. Where a pass is short one thread is tried against all of them.
 
 Legend: B batch.
 """
@@ -95,7 +95,7 @@ def measured(
             else:
                 refused.append(some[-1].precision)
     times = _round_robin([_Trial(form, network, train) for form in chosen], batch)
-    times = {**first, **{name: min(time, first.get(name, time)) for name, time in times.items()}}
+    times = {**first, **{name: min(took, first.get(name, took)) for name, took in times.items()}}
     best = _fastest(chosen, times, before)
     threads: dict[str, float] = {}
     if train.threads is None and best.device == "cpu" and times[name_of(best)] < SHORT:

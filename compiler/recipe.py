@@ -6,7 +6,7 @@ optimizer moments, ages and importances.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,8 +131,34 @@ def _of(leaf: Leaf, source: str | None, rows: IndexMap, columns: IndexMap) -> Le
     return LeafRecipe(source, rows, columns, leaf.kernel, leaf.norm, leaf.reads.columns)
 
 
-def settled(leaf: Leaf, recipe: LeafRecipe) -> LeafRecipe:
-    """What a leaf is in the end: it starts anew where a neuron that it reads is not as many features."""
+def unheard(arch: Architecture, recipe: Recipe) -> frozenset[str]:
+    """Leaves born silent into a node that nothing else writes any more: there are no outputs to preserve.
+
+    Where a shortcut and a residual change places the node would be silent as a whole, and under a ReLU many
+    of its neurons for ever.
+    """
+    quiet = {path for path, leaf in recipe.leaves.items() if leaf.source is None and QUIET in leaf.rows}
+    if not quiet:
+        return frozenset()
+    silent = (set(paths) for paths in _writers_by_node(arch, recipe))
+    return frozenset().union(*(paths for paths in silent if paths and paths <= quiet))
+
+
+def _writers_by_node(arch: Architecture, recipe: Recipe) -> Iterator[list[str]]:
+    """The leaves that write a node which was there before."""
+    for node in live_nodes(arch):
+        if not node.identity and recipe.biases[node.path].source is not None:
+            yield [leaf.path for leaf in node.writers()]
+
+
+def settled(leaf: Leaf, recipe: LeafRecipe, is_unheard: bool = False) -> LeafRecipe:
+    """What a leaf is in the end: it starts anew where a neuron that it reads is not as many features.
+
+    One that `is_unheard` is born like any other.
+    """
+    if is_unheard:
+        born = np.where(recipe.rows == QUIET, NEW, recipe.rows)
+        return _anew(leaf, quiet=False) if leaf.identity_init else replace(recipe, rows=born)
     if recipe.source is None or recipe.span == leaf.reads.columns:
         return recipe
     if leaf.identity_init:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from nhnas.compiler.marks import NEW, QUIET, IndexMap, centred, constant, same, spread
-from nhnas.compiler.recipe import LeafRecipe, Recipe, RowRecipe, settled, settled_bias
+from nhnas.compiler.recipe import LeafRecipe, Recipe, RowRecipe, settled, settled_bias, unheard
 from nhnas.spec.model import Architecture
 from nhnas.spec.structure import Leaf, NodeView, biases, leaves
 
@@ -46,7 +46,8 @@ class TensorPlan:
 
 def tensor_plans(arch: Architecture, recipe: Recipe) -> dict[str, TensorPlan]:
     """A plan for every tensor of `arch`, by name, in file order."""
-    found = ((leaf, settled(leaf, recipe.leaves[leaf.path])) for leaf in leaves(arch))
+    loud = unheard(arch, recipe)
+    found = ((leaf, settled(leaf, recipe.leaves[leaf.path], leaf.path in loud)) for leaf in leaves(arch))
     plans = [plan for leaf, its_recipe in found for plan in _leaf_plans(leaf, its_recipe)]
     plans += [_bias_plan(node, settled_bias(node, recipe.biases[node.path])) for node in biases(arch)]
     return {plan.name: plan for plan in plans}

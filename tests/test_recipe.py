@@ -27,6 +27,7 @@ from nhnas.compiler.marks import (
 from nhnas.compiler.recipe import Recipe, compile_recipe, from_nothing, unchanged
 from nhnas.compiler.remap import remap_optimizer
 from nhnas.compiler.tensor_plan import tensor_plans
+from nhnas.spec.diff import diff
 from nhnas.spec.edits import (
     AddNeurons,
     Collapse,
@@ -211,6 +212,23 @@ def test_restored_shortcut_is_silent() -> None:
     assert [0.0, 0.0, 0.0] == tensors["a.norm.weight"].tolist()
     x = torch.randn(5, 4)
     assert torch.equal(build(arch, weights).eval()(x), build(after, tensors).eval()(x))
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_node_whose_shortcut_and_residual_change_places_is_heard(norm: str, nested: bool) -> None:
+    """There is no output to preserve, and under a ReLU a silent neuron would stay so for ever."""
+    layer = STEM | {"norm": norm}
+    second = {"second": {"residual": {"hidden": 2}}} if nested else {}
+    by_shortcut = arch_of(layer | {"residual": {"hidden": 0}}, HEAD)
+    by_residual = arch_of(layer | {"shortcut": False, "residual": {"hidden": 3} | second}, HEAD)
+    for old, new in ((by_shortcut, by_residual), (by_residual, by_shortcut)):
+        after, _, tensors = grown(old, diff(old, new), initial_weights(old), seed=1, parent="p")
+        assert new == after
+        # With two outputs of the head that are two of the layer's.
+        whole = build(after, tensors | {"head.weight": torch.eye(3)[:2], "head.bias": torch.zeros(2)})
+        outputs = whole.eval()(torch.randn(64, 4, generator=torch.Generator().manual_seed(0)))
+        assert [True] * 2 == (outputs.std(0) > 0.01).tolist()
 
 
 def test_norm_that_changes_starts_anew_and_the_weight_stays() -> None:

@@ -68,10 +68,28 @@ def follow(case: Case) -> World:
         world = advance(world, before, after, edit)
     for leaf in leaves(case.after):
         world.leaves[leaf.path] = _in_the_end(leaf, world.leaves[leaf.path], world)
+    for leaf in _silenced(case.after, world):
+        known, loud = world.leaves[leaf.path], _born(leaf, world, quiet=False)
+        heard: dict[int, Label] = {n: NEW if x == QUIET else x for n, x in known.rows.items()}
+        world.leaves[leaf.path] = loud if leaf.identity_init else replace(known, rows=heard)
     found = {node.path: _bias_in_the_end(node, world.biases[node.path]) for node in biases(case.after)}
     world.biases.clear()
     world.biases.update(found)
     return world
+
+
+def _silenced(arch: Architecture, world: World) -> list[Leaf]:
+    """What writes a node of the old network, where nobody would hear a single one of them."""
+    by_path, found = {leaf.path: leaf for leaf in leaves(arch)}, dict[str, Leaf]()
+    for node in live_nodes(arch):
+        writers = [
+            by_path[p] for p in by_path if p == node.path + ".second" * p.count(".second", len(node.path))
+        ]
+        known = [world.leaves[leaf.path] for leaf in writers]
+        silent = all(k.source is None and QUIET in k.rows.values() for k in known)
+        if world.biases[node.path].source is not None and not node.identity and silent:
+            found |= {leaf.path: leaf for leaf in writers}
+    return list(found.values())
 
 
 def _bias_in_the_end(node: NodeView, known: Known) -> Known:

@@ -6,7 +6,7 @@ optimizer moments, ages and importances.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -140,15 +140,9 @@ def unheard(arch: Architecture, recipe: Recipe) -> frozenset[str]:
     quiet = {path for path, leaf in recipe.leaves.items() if leaf.source is None and QUIET in leaf.rows}
     if not quiet:
         return frozenset()
-    silent = (set(paths) for paths in _writers_by_node(arch, recipe))
-    return frozenset().union(*(paths for paths in silent if paths and paths <= quiet))
-
-
-def _writers_by_node(arch: Architecture, recipe: Recipe) -> Iterator[list[str]]:
-    """The leaves that write a node which was there before."""
-    for node in live_nodes(arch):
-        if not node.identity and recipe.biases[node.path].source is not None:
-            yield [leaf.path for leaf in node.writers()]
+    known = (n for n in live_nodes(arch) if not n.identity and recipe.biases[n.path].source is not None)
+    writers = ({leaf.path for leaf in node.writers()} for node in known)
+    return frozenset().union(*(paths for paths in writers if paths <= quiet))
 
 
 def settled(leaf: Leaf, recipe: LeafRecipe, is_unheard: bool = False) -> LeafRecipe:

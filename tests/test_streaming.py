@@ -145,9 +145,11 @@ def test_a_file_that_changes_under_a_command(
     class Meddling(tiny.Counting):
         def batch(self, *_: Any, **__: Any) -> None:
             path = pictures / name
-            path.unlink(missing_ok=True)
-            if not gone:
-                Image.new("RGB", (6, 5)).save(path)
+            if gone:
+                path.unlink(missing_ok=True)
+            else:  # at once: a worker must not look while there is none
+                Image.new("RGB", (6, 5)).save(tmp_path / "other.png")
+                (tmp_path / "other.png").replace(path)
 
     spec = spec_in(tmp_path / "start", workers)
     with pytest.raises(StorageError if gone else InputError) as caught:

@@ -41,7 +41,7 @@ def growth(work: Work, draw: Callable[[Search], dict[str, int]]) -> dict[str, in
     def size_with(number: int) -> float:
         return _size(apply(work.arch, additions(work.arch, drawn(number))), target)
 
-    chosen = plan(points, target, size_with(1) - size_with(0))
+    chosen = plan(points, target, size_with(1) - size_with(0), work.search.random_remove)
     number = _number_to_add(chosen.grown, size_with) if drawn(1) else 0
     if not number:
         chosen = replace(chosen, because=f"{chosen.because}; no site is open")
@@ -58,9 +58,12 @@ def leavers(work: Work, pick: Callable[[int, Search], Leavers]) -> Leavers:
 
     `pick` says which a number of them are. `threshold_max` does not hold any back; `threshold_min` takes none
     that the size needs, or a network that learned all there is would lose every newcomer again, for ever.
+    `random_remove` falls with the rate, as all exchange does: the network comes to rest.
     """
     target, record = _target(work), work.facts[POLICY]
-    settings = work.search.model_copy(update={"add_to_remove": 1.0, "threshold_max": float("inf")})
+    random = work.search.random_remove * record["rate"]
+    others = {"add_to_remove": 1.0, "threshold_max": float("inf"), "random_remove": random}
+    settings = work.search.model_copy(update=others)
 
     def size_without(number: int) -> float:
         return _size(apply(work.arch, removals(work.arch, pick(number, settings))), target)
@@ -75,12 +78,13 @@ def leavers(work: Work, pick: Callable[[int, Search], Leavers]) -> Leavers:
 
 
 def with_loss(work: Work, exact: Mapping[str, Any]) -> dict[str, Any]:
-    """`exact` with the last training loss at this step's point; without a policy there are no points."""
+    """`exact` with what the step came to at its point; without a policy there are no points."""
     rest = {key: value for key, value in exact.items() if key != POLICY}
     if work.search.policy != "auto":
         return rest
     *before, last = exact[POLICY]
-    return {**rest, POLICY: [*before, {**last, "loss": work.metrics[-1]["loss"]}]}
+    came_to = {"loss": work.metrics[-1]["loss"], "ended": measure(work.arch).parameters}
+    return {**rest, POLICY: [*before, {**last, **came_to}]}
 
 
 def _target(work: Work) -> Target:
@@ -93,7 +97,9 @@ def _target(work: Work) -> Target:
 def _now(work: Work, target: Target) -> Point:
     """The network as it is before it grows."""
     totals = measure(work.arch)
-    return Point(totals.parameters, totals.macs, None if target.accuracy is None else _accuracy(work))
+    accuracy = None if target.accuracy is None else _accuracy(work)
+    named = target.model_dump(exclude_none=True)
+    return Point(totals.parameters, totals.macs, accuracy, target=named)
 
 
 def _accuracy(work: Work) -> float:

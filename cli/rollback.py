@@ -42,7 +42,7 @@ def work_through(work: Work, work_on: Callable[[Work], Saved]) -> Saved:
             size = sum(parameter.numel() for parameter in work.engine.network.parameters())
             raise TrainingError(
                 f"out of memory with {size:,} parameters; what grew is undone and version {work.version - 1} "
-                "stays; lower train.batch or search.add"
+                "stays; lower train.batch, search.add or search.add_fraction"
             ) from error
 
 

@@ -31,7 +31,7 @@ from nhnas.trainer.engine import warmup_batches
 from nhnas.trainer.fading import Fading
 from nhnas.trainer.importance import importance, scale
 from nhnas.trainer.phases import INITIAL, Fade, Fit, fit_settings, measured_batches
-from nhnas.work import Work
+from nhnas.work import Work, moved_text
 
 
 def run_step(work: Work) -> Saved:
@@ -142,11 +142,20 @@ def _fade(work: Work) -> None:
     fading = Fading(work.engine.network.tensors(), plan.columns, plan.rows, plan.whole, initial)
     search, epoch = work.search, work.batch_count
     fade, settle = search.fade_epochs * epoch, search.settle_epochs * epoch
-    if not fade:
-        fading.hold(1.0)
+    if not fade and work.saved is None:
+        _cut(work, fading)
     if fade + settle:
         work.run(Fade(fading, fade, settle, work.train.lr, warmup_batches(work.train, epoch)))
     fading.hold(1.0)
+
+
+def _cut(work: Work, fading: Fading) -> None:
+    """All that leaves goes at once, without an epoch to fade in: how far the outputs jump is told."""
+    before = work.probe()
+    fading.hold(1.0)
+    work.note_change("cut", before, work.probe())
+    told = moved_text(work.changes[-1], work.dataset.is_classification)
+    work.context.report.say(f"cut at once (search.fade_epochs: 0): {told}")
 
 
 def _remove(work: Work) -> None:

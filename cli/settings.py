@@ -11,6 +11,7 @@ from nhnas.compiler.history import load_info
 from nhnas.compiler.place import store_folder
 from nhnas.spec.canonical import same_architecture
 from nhnas.spec.document import Document, parse_document
+from nhnas.spec.schedule import entry_at
 
 if TYPE_CHECKING:
     from nhnas.compiler.slot import Slot
@@ -41,6 +42,8 @@ def note_settings(work: Work) -> None:
     if found := changed(info.get(SETTINGS, {}), settings_of(work.document)):
         work.facts[SETTINGS] = found
         work.context.report.say(f"settings changed since version {work.version - 1}: {changes_text(found)}")
+    if told := _hidden(found, entry_at(work.document.search, work.exact["epochs"])):
+        work.context.report.say(told)
     if _holds_out_others(found, info.get(TRAINED_ON, {}).get(SAMPLES), work):
         work.context.report.say(
             "other samples are held out from now on, and the network was trained on some of them: their "
@@ -60,6 +63,16 @@ def tell_edited_since(context: Context, slot: Slot, document: Document) -> None:
     found = changed(settings_of(begun), settings_of(document))
     if later := {path: pair for path, pair in found.items() if path != "data.workers"}:  # which holds at once
         context.report.say(f"settings edited meanwhile hold from the next version on: {changes_text(later)}")
+
+
+def _hidden(found: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Which of the changes do not hold yet, since an entry of `search.schedule` sets the same."""
+    hidden = [path for path in found if path == "train.lr" or path.startswith("search.")]
+    sets = [f"{key} {_value(entry[key])}" for key in (path.split(".")[1] for path in hidden) if key in entry]
+    if not sets:
+        return ""
+    until = f"until epoch {entry['until']}, before which your change is not used"
+    return f"search.schedule sets {', '.join(sets)} {until}"
 
 
 def _holds_out_others(found: Mapping[str, Any], samples: int | None, work: Work) -> bool:

@@ -221,6 +221,12 @@ class Work:
         }
 
 
+def moved_text(change: Mapping[str, Any], is_classification: bool) -> str:
+    """`largest |Δoutput| 4.5e+00 over 256 samples, 49 predictions change`, of what `note_change` recorded."""
+    largest = f"largest |Δoutput| {change['max_change']:.1e} over {change['samples']} samples"
+    return f"{largest}, {change['changed']} predictions change" if is_classification else largest
+
+
 def make_engine(
     document: Document,
     train: Train,

@@ -16,8 +16,8 @@ Bools = NDArray[np.bool_]
 
 
 def to_remove(added: int, settings: Search) -> int:
-    """M = ⌈P/add_to_remove⌉."""
-    return math.ceil(added / settings.add_to_remove - ROUNDING)
+    """M = ⌈P/add_to_remove⌉, at most as many as an integer of 64 bits can count."""
+    return math.ceil(min(added / settings.add_to_remove, 2.0**62) - ROUNDING)
 
 
 def choose(

@@ -28,7 +28,9 @@ SHRINKAGE = 0.8
 """Most that a step shrinks by: every tenth neuron, about what the authors' shrinking run gave up a step."""
 TURNOVER = 0.2
 """Share of the size that comes and goes in every step: a tenth of the neurons, as in the authors' long run
-(80 and 7% of some 1,500); it falls with the rate, so that a network that is there comes to rest."""
+(80 and 7% of some 1,500); it falls with the rate, so that a network that is there comes to rest. One that
+was there and is off by less, since some left at random or a shortcut came or went, is put right and
+still there."""
 PROGRESS = 0.01
 """A held network whose training loss falls by less has reached a plateau."""
 DECAY, LEAST_RATE = 0.7, 0.1
@@ -43,7 +45,8 @@ class Point:
 
     Of the present step, which is the last point, both are None, and of those that only tell of a size.
     `accuracy` is that of held-out samples, None where the target names none. `plateaus` and `best`, the least
-    loss at this size, of the first point tell of steps that are forgotten.
+    loss at this size, of the first point tell of steps that are forgotten. `target` is what the file named,
+    and `ended` the parameters that the step ended with, None where that is not known.
     """
 
     parameters: int
@@ -53,6 +56,8 @@ class Point:
     loss: float | None = None
     plateaus: int = 0
     best: float | None = None
+    target: Mapping[str, float] | None = None
+    ended: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,24 +78,26 @@ def size_of(parameters: int, macs: int, target: Target) -> float:
     return max(shares) if shares else float(parameters)
 
 
-def plan(points: Sequence[Point], target: Target, neuron: float = 0.0) -> Plan:
+def plan(points: Sequence[Point], target: Target, neuron: float = 0.0, random_remove: float = 0.0) -> Plan:
     """What the step does that begins at the last of `points`.
 
-    `neuron` is the size that one neuron costs: half of it is as near as whole neurons come.
+    `neuron` is the size that one neuron costs: half of it is as near as whole neurons come. `random_remove`
+    is the share of neurons that leave at random, at the whole rate: enough grow to make up for them.
     """
     sizes = [size_of(point.parameters, point.macs, target) for point in points]
     limit = math.inf if target.params is None and target.macs is None else 1.0
-    now, rate = sizes[-1], _rate(points[:-1])
-    aim = _toward(now, limit)
-    if target.accuracy is not None:
-        met = _met(points, target.accuracy)
-        if any(met):
-            failed = _failures(points, met)
-            aim = min(_while_it_holds(sizes, met, failed), _toward(now, limit))
-    mode: Mode = "hold"
-    if abs(aim - now) > max(WITHIN * now, neuron / 2):
-        mode = "grow" if aim > now else "shrink"
-    grown = max(now, aim) * (1.0 + TURNOVER * rate)
+    now, aim = sizes[-1], _toward(sizes[-1], limit)
+    within = max(WITHIN * now, neuron / 2)
+    met = [] if target.accuracy is None else _met(points, target.accuracy)
+    if any(met):
+        aim = min(_while_it_holds(sizes, met, _failures(points, met)), aim)
+        is_there = abs(aim - now) <= within
+    else:
+        is_there = abs(limit - now) <= (max(TURNOVER, within) if _was_there(points) else within)
+    mode: Mode = "hold" if is_there else "grow" if aim > now else "shrink"
+    rate = _rate([*points[:-1], replace(points[-1], mode=mode)], target)
+    kept = (1.0 - random_remove * rate) ** 2  # parameters go about with the square of the widths
+    grown = max(max(now, aim) * (1.0 + TURNOVER * rate), aim / max(kept, 1.0 / GROWTH))
     return Plan(mode, grown, aim, rate, _because(points[-1], target, mode, aim / now))
 
 
@@ -99,7 +106,7 @@ def remembered(points: Sequence[Point], target: Target) -> list[Point]:
     forgotten, kept = points[:-MEMORY], points[-MEMORY:]
     if not forgotten:
         return list(points)
-    plateaus, best = _plateaus(forgotten)
+    plateaus, best = _plateaus([*forgotten, replace(kept[0], mode=None)], target)
     first, *rest = [*_witnesses(points, target), *kept]
     return [replace(first, plateaus=plateaus, best=best), *rest]
 
@@ -119,7 +126,9 @@ def _witnesses(points: Sequence[Point], target: Target) -> list[Point]:
     now = sizes[-1]
     held = sorted((n for n in old if met[n]), key=lambda n: (sizes[n] <= now, sizes[n]))
     too_small = sorted((n for n in old if failed[n]), key=lambda n: (sizes[n] > now, -sizes[n]))
-    return [replace(points[n], mode=None, loss=None) for n in (*held[:1], *too_small[:1])]
+    return [
+        replace(points[n], mode=None, loss=None, target=None, ended=None) for n in (*held[:1], *too_small[:1])
+    ]
 
 
 def count_for(wanted: float, size_with: Callable[[int], float], most: int) -> int:
@@ -194,25 +203,48 @@ def _while_it_holds(sizes: Sequence[float], met: Sequence[bool], failed: Sequenc
     return middle if middle > now * (1.0 + WITHIN) else enough
 
 
-def _rate(points: Sequence[Point]) -> float:
-    """Factor of the learning rate: it falls at every plateau since the network last grew."""
-    return max(LEAST_RATE, DECAY ** _plateaus(points)[0])
+def _was_there(points: Sequence[Point]) -> bool:
+    """Whether the step before held the size, and nobody steered since."""
+    return len(points) > 1 and points[-2].mode == "hold" and not _is_steered(*points[-2:])
 
 
-def _plateaus(points: Sequence[Point]) -> tuple[int, float | None]:
-    """Plateaus since the network last grew, and the least loss since it has its size."""
+def _is_steered(before: Point, point: Point) -> bool:
+    """Whether a person has changed the target, or the size of the network, between two steps."""
+    is_known = before.target is not None and point.target is not None
+    return (is_known and before.target != point.target) or before.ended not in (None, point.parameters)
+
+
+def _rate(points: Sequence[Point], target: Target) -> float:
+    """Factor of the learning rate: it falls at every plateau since the network last was on its way."""
+    return max(LEAST_RATE, DECAY ** _plateaus(points, target)[0])
+
+
+def _plateaus(points: Sequence[Point], target: Target) -> tuple[int, float | None]:
+    """Plateaus since the network last was on its way to a size, and the least loss since it has its size.
+
+    It is on its way where a person steered it, where it grows, and where it shrinks to a limit: what it
+    learned before was for another size. An accuracy that holds is one that holds at the rate that it was
+    reached with: the way down from there forgets nothing.
+    """
     plateaus, best = (points[0].plateaus, points[0].best) if points else (0, None)
-    for point in points:
+    for before, point in zip([*points[:1], *points], points, strict=False):
+        if _is_steered(before, point) or point.mode == "grow" or _is_beyond(point, target):
+            plateaus, best = 0, None
         if point.mode is None:
             continue
-        if point.mode == "grow":
-            plateaus = 0
         if point.mode != "hold" or point.loss is None:
             best = None  # of another size
             continue
         plateaus += best is not None and point.loss > best * (1.0 - PROGRESS)
         best = point.loss if best is None else min(best, point.loss)
     return plateaus, best
+
+
+def _is_beyond(point: Point, target: Target) -> bool:
+    """Whether a step brings the network down to a limit."""
+    has_limit = target.params is not None or target.macs is not None
+    size = size_of(point.parameters, point.macs, target)
+    return point.mode == "shrink" and has_limit and size > 1.0 + WITHIN
 
 
 def _because(now: Point, target: Target, mode: Mode, factor: float) -> str:

@@ -65,7 +65,7 @@ class Search(Frozen):
     """
 
     add: Annotated[int, Field(ge=0, le=1_000_000)] = 50
-    add_fraction: NonNegative = 0.07
+    add_fraction: Annotated[float, Field(ge=0.0, le=100.0)] = 0.07
     newcomers: Literal["random", "small", "gradmax"] = "random"
     add_to_remove: Positive = 2.0
     min_epochs: Annotated[int, Field(ge=1)] = 1

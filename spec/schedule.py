@@ -18,13 +18,16 @@ _REFUSED = ("schedule", "policy", "target")
 
 def settings_at(search: Search, train: Train, epoch: float) -> tuple[Search, Train]:
     """The settings in force at an epoch of the lineage, counted from 0."""
-    for entry in search.schedule:
-        if epoch < entry["until"]:
-            part = Search.model_validate(_of_search(entry))
-            lr = {"lr": float(entry["lr"])} if "lr" in entry else {}
-            changes = {name: getattr(part, name) for name in part.model_fields_set}
-            return search.model_copy(update=changes), train.model_copy(update=lr)
-    return search, train
+    entry = entry_at(search, epoch)
+    part = Search.model_validate(_of_search(entry))
+    lr = {"lr": float(entry["lr"])} if "lr" in entry else {}
+    changes = {name: getattr(part, name) for name in part.model_fields_set}
+    return search.model_copy(update=changes), train.model_copy(update=lr)
+
+
+def entry_at(search: Search, epoch: float) -> dict[str, Any]:
+    """What the schedule sets at an epoch of the lineage; empty where the base settings hold."""
+    return next((entry for entry in search.schedule if epoch < entry["until"]), {})
 
 
 def schedule_findings(data: dict[str, Any]) -> list[Finding]:

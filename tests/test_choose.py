@@ -220,3 +220,11 @@ def test_nothing_to_choose_from() -> None:
     """No removable site, or only empty ones, is no error."""
     assert {} == Case({}, 10, Search(), frozenset()).chosen()
     assert {} == Case({"a": []}, 10, Search(), frozenset()).chosen()
+
+
+def test_a_ratio_near_zero_takes_all_that_may_go() -> None:
+    """However small the number, even where what is to be removed is more than any float: all but one."""
+    search = Search(add_to_remove=1e-308, threshold_max=9.0)
+    for added in (1, 10**6):
+        gone = choose({"a": np.array([1.0, 2.0, 3.0])}, added, search, keep_one=frozenset({"a"}), seed=0)
+        assert {"a": (0, 1)} == gone

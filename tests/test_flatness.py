@@ -92,7 +92,9 @@ def test_neither_scale_nor_offset_of_the_loss_matters() -> None:
 
 def test_without_noise_the_loss_is_flat_at_once_or_never_too_early() -> None:
     """A constant loss stops after the first epoch; a smooth exponential is not called noise."""
-    assert watch(FlatnessSettings(100, 1, 5), [2.0] * 500).batches == 100
+    for loss in (2.0, 0.6931471824645996, 2.302585, 1e-8, 0.0):
+        found = [watch(FlatnessSettings(n, 1, 400), [loss] * 400 * n).batches for n in (1, 7, 25, 60, 100)]
+        assert [20, 20, 40, 60, 100] == found  # tests are 20 batches apart, or a quarter of an epoch
     smooth = watch(FlatnessSettings(100, 1, 12), losses(partial(decay, tau=0.5), 100, 12, 0.0, 0))
     assert smooth.verdict is not None
     assert smooth.verdict.startswith("flat: a=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 
 from nhnas.compiler.fade_plan import fade_plan
 from nhnas.spec.document import read_document
+from nhnas.trainer.fading import Fading
 from nhnas.trainer.phases import Fade
 from nhnas.work import Work
 from tests import tiny
 from tests.at_batch import AtBatch
-from tests.saved import neurons, rate_of
+from tests.saved import neurons, rate_of, snapshot_of
+from tests.stopping import Command, check_every_batch, prepared
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -46,12 +49,37 @@ def test_the_schedule_of_the_search_counts_epochs_of_the_lineage(tmp_path: Path)
     assert [0.5, 0.5, 0.05] == [rate_of(spec, back) for back in (2, 1, 0)]
 
 
+@pytest.mark.parametrize("command", [tiny.step, lambda spec, report: tiny.train(spec, report, epochs=1)])
+def test_an_edit_that_the_schedule_hides_is_told(command: Command, tmp_path: Path) -> None:
+    """While an entry sets the same keys it says which, and until when; not of other keys, nor after it."""
+    schedule = "schedule: [{until: 9, add: 3, lr: 0.5}], add: 8"
+    spec = tiny.make(tmp_path / "work", tiny.DENSE.replace("add: 8", schedule))
+    for old, new in (("}], add: 8", "}], add: 7"), ("lr: 0.05", "lr: 0.02"), ("batch: 8", "batch: 6")):
+        tiny.step(spec)  # 4 epochs
+        tiny.edit(spec, old, new)
+    first, second = tiny.Counting(), tiny.Counting()
+    command(spec, first)
+    assert ["settings changed since version 3: train.batch 8 → 6"] == _about_settings(first)
+    spec = tiny.make(tmp_path / "other", tiny.DENSE.replace("add: 8", schedule))
+    tiny.step(spec)
+    tiny.edit(spec, "}], add: 8", "}], add: 7")
+    tiny.edit(spec, "lr: 0.05", "lr: 0.02")
+    command(spec, second)
+    changed = "settings changed since version 1: search.add 8 → 7, train.lr 0.05 → 0.02"
+    hidden = "search.schedule sets add 3, lr 0.5 until epoch 9, before which your change is not used"
+    assert [changed, hidden] == _about_settings(second)
+    assert 0.5 == rate_of(spec, 0)
+
+
+def _about_settings(report: tiny.Counting) -> list[str]:
+    return [line for line in report.lines if line.startswith(("settings", "search.schedule"))]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         ("add: 8", "add: 0, add_fraction: 0.0"),
-        ("fade_epochs: 1, settle_epochs: 1", "fade_epochs: 0, settle_epochs: 0"),
-        ("fade_epochs: 1, settle_epochs: 1", "fade_epochs: 0, settle_epochs: 1"),
+        ("settle_epochs: 1", "settle_epochs: 0"),
         ("add: 8", "add: 8, random_remove: 1.0"),
         ("add: 8", "add: 8, cost: params"),
         ("add: 8", "add: 8, cost: macs, add_to_remove: 0.5"),
@@ -110,3 +138,49 @@ def test_fading_over_no_epochs_is_over_at_once(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Work, "save", look)
     tiny.step(spec)
     assert [0.0, 0.0] == loudest  # at the start, and after the epoch to settle
+
+
+@pytest.mark.parametrize("settle", [0, 1])
+@pytest.mark.parametrize(
+    "text", [tiny.DENSE, tiny.CONV, tiny.REGRESSION], ids=["dense", "conv", "regression"]
+)
+def test_what_is_cut_without_fading_is_told(
+    text: str, settle: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `fade_epochs: 0` the jump of the outputs is in the version's record, as well as the removal."""
+    epochs = f"fade_epochs: 0, settle_epochs: {settle}, threshold_max: 100.0"
+    cutting = re.sub(r"fade_epochs: 1, settle_epochs: \d(, threshold_max: 2.0)?", epochs, text)
+    spec, report, seen = tiny.make(tmp_path / "work", cutting), tiny.Counting(), list[tuple[float, int]]()
+    works, hold, edit = list[Work](), Fading.hold, Work.edit
+
+    def note(work: Work, *arguments: Any, **named: Any) -> None:
+        works.append(work)
+        edit(work, *arguments, **named)
+
+    def look(fading: Fading, progress: float) -> None:
+        before = works[0].probe()
+        hold(fading, progress)
+        after = works[0].probe()
+        changed = int((before.argmax(1) != after.argmax(1)).sum())
+        seen.append((float((before - after).abs().max()), changed))
+
+    monkeypatch.setattr(Work, "edit", note)
+    monkeypatch.setattr(Fading, "hold", look)
+    (saved,) = tiny.step(spec, report)
+    largest, changed = seen[0]  # the first time that what leaves is set
+    assert largest > 1e-3
+    assert (largest, changed) == (saved.max_change, saved.changed)
+    count = {tiny.DENSE: 40, tiny.CONV: 30, tiny.REGRESSION: 256}[text]
+    told = f"cut at once (search.fade_epochs: 0): largest |Δoutput| {largest:.1e} over {count} samples"
+    if text != tiny.REGRESSION:
+        told += f", {changed} predictions change"
+    assert 1 == report.lines.count(told)
+
+
+def test_a_cut_is_told_once_whenever_it_is_stopped(tmp_path: Path) -> None:
+    """Stopped after any batch, before the cut or while the rest settles: the same record, the same bytes."""
+    epochs = "fade_epochs: 0, settle_epochs: 1, threshold_max: 100.0"
+    text = tiny.DENSE.replace("fade_epochs: 1, settle_epochs: 1, threshold_max: 2.0", epochs)
+    check_every_batch(lambda spec, report: tiny.step(spec, report), prepared(tmp_path, text, 1))
+    changes = snapshot_of(tmp_path / "stopped" / "spec.yaml").state["info"]["changes"]
+    assert ["grow", "cut", "remove"] == [change["stage"] for change in changes][:3]

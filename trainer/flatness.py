@@ -41,6 +41,8 @@ POINTS_PER_Q = 10
 SHORTEST_CURVE = 4.0
 """Below this length, in q, the curve holds too few independent points for its shape to count."""
 AUTHORS_DECAY = 0.999
+ROUNDED = 1e-12
+"""Share of the loss by which averages of the same losses may differ, since each is rounded."""
 LOWEST, HIGHEST = -60.0, 20.0
 """Range in which a is sought."""
 
@@ -178,7 +180,7 @@ class Flatness:
         times, curve, q = np.array(self.times, dtype=float), np.array(self.curve), self._q
         error = self._standard_error() * np.sqrt(1.0 + 1.0 / np.tanh(times / (2.0 * q)))
         bound = 2.0 * min(max(self.batches / (3.0 * q), 1.0), 1.75)
-        return not bool(np.any(curve - curve[-1] > bound * error))
+        return not bool(np.any(curve - curve[-1] > bound * error + ROUNDED * np.abs(curve)))
 
     def _standard_error(self) -> float:
         """Of the mean raw loss over 2q batches, from the differences of the last 2q batches or more."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from nhnas.search.neuron_edits import additions, removals
-from nhnas.search.policy import Point, count_for, plan, ratio_text, remembered, size_of
+from nhnas.search.policy import TURNOVER, Point, count_for, plan, ratio_text, remembered, size_of
 from nhnas.spec.apply import apply
 from nhnas.spec.config import Search, Target
 from nhnas.spec.errors import InputError
@@ -20,6 +20,8 @@ from nhnas.work import Work
 POLICY = "policy"
 """Key of the exact part: the points of the last steps; and of `facts`: what this step does, and why."""
 MOST = 1_000_000
+LEAST_RANDOM = 0.001
+"""A smaller share of neurons that leave at random is none."""
 NOBODY = -1.0
 """Below every importance: not even a neuron of which nothing is heard must go."""
 
@@ -45,7 +47,7 @@ def growth(work: Work, draw: Callable[[Search], dict[str, int]]) -> dict[str, in
     number = _number_to_add(chosen.grown, size_with) if drawn(1) else 0
     if not number:
         chosen = replace(chosen, because=f"{chosen.because}; no site is open")
-    points[-1] = replace(points[-1], mode=chosen.mode)
+    points[-1] = replace(points[-1], mode=chosen.mode, aim=chosen.aim)
     work.exact = {**work.exact, POLICY: [asdict(point) for point in remembered(points, target)]}
     work.facts[POLICY] = {**asdict(chosen), "add": number}
     rate = f", lr × {chosen.rate:.2g}" if chosen.rate != 1.0 else ""
@@ -58,18 +60,22 @@ def leavers(work: Work, pick: Callable[[int, Search], Leavers]) -> Leavers:
 
     `pick` says which a number of them are. `threshold_max` does not hold any back; `threshold_min` takes none
     that the size needs, or a network that learned all there is would lose every newcomer again, for ever.
-    `random_remove` falls with the rate, as all exchange does: the network comes to rest.
+    `random_remove` falls with the rate, as all exchange does: the network comes to rest. Where it would take
+    more than half a turnover of the size (the last but one of a residual, say, with all inside), less of it holds.
     """
     target, record = _target(work), work.facts[POLICY]
-    random = work.search.random_remove * record["rate"]
-    others = {"add_to_remove": 1.0, "threshold_max": float("inf"), "random_remove": random}
-    settings = work.search.model_copy(update=others)
+    settings = work.search.model_copy(update={"add_to_remove": 1.0, "threshold_max": float("inf")})
 
     def size_without(number: int) -> float:
         return _size(apply(work.arch, removals(work.arch, pick(number, settings))), target)
 
+    random = work.search.random_remove * record["rate"]
+    settings = settings.model_copy(update={"random_remove": random})
     if size_without(0) < record["aim"]:
         settings = settings.model_copy(update={"threshold_min": NOBODY})
+    while random and size_without(0) < record["aim"] * (1.0 - TURNOVER / 2.0):
+        random = random / 2.0 if random > LEAST_RANDOM else 0.0
+        settings = settings.model_copy(update={"random_remove": random})
     most = sum(site.neurons for site in sites(work.arch).values() if site.open)
     found = pick(count_for(record["aim"], size_without, most), settings)
     record["remove"] = sum(map(len, found.values()))
@@ -99,7 +105,8 @@ def _now(work: Work, target: Target) -> Point:
     totals = measure(work.arch)
     accuracy = None if target.accuracy is None else _accuracy(work)
     named = target.model_dump(exclude_none=True)
-    return Point(totals.parameters, totals.macs, accuracy, target=named)
+    edited = any(edit["stage"] == "hand" and edit["kind"] != "rename" for edit in work.edits)
+    return Point(totals.parameters, totals.macs, accuracy, target=named, edited=edited)
 
 
 def _accuracy(work: Work) -> float:

@@ -62,17 +62,22 @@ def tell_edited_since(context: Context, slot: Slot, document: Document) -> None:
         return
     found = changed(settings_of(begun), settings_of(document))
     if later := {path: pair for path, pair in found.items() if path != "data.workers"}:  # which holds at once
-        context.report.say(f"settings edited meanwhile hold from the next version on: {changes_text(later)}")
+        context.report.say(
+            f"settings edited meanwhile are read from the next version on: {changes_text(later)}"
+        )
 
 
 def _hidden(found: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    """Which of the changes do not hold yet, since an entry of `search.schedule` sets the same."""
-    hidden = [path for path in found if path == "train.lr" or path.startswith("search.")]
-    sets = [f"{key} {_value(entry[key])}" for key in (path.split(".")[1] for path in hidden) if key in entry]
+    """Which of the changes do not hold, since an entry of `search.schedule` sets the same."""
+    new = {
+        path.split(".")[1]: pair[1]
+        for path, pair in found.items()
+        if path == "train.lr" or path.startswith("search.")
+    }
+    sets = [f"{key} {_value(entry[key])}" for key in new if key in entry and entry[key] != new[key]]
     if not sets:
         return ""
-    until = f"until epoch {entry['until']}, before which your change is not used"
-    return f"search.schedule sets {', '.join(sets)} {until}"
+    return f"search.schedule sets {', '.join(sets)} until epoch {entry['until']}, and goes before your change"
 
 
 def _holds_out_others(found: Mapping[str, Any], samples: int | None, work: Work) -> bool:

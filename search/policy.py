@@ -46,7 +46,8 @@ class Point:
     Of the present step, which is the last point, both are None, and of those that only tell of a size.
     `accuracy` is that of held-out samples, None where the target names none. `plateaus` and `best`, the least
     loss at this size, of the first point tell of steps that are forgotten. `target` is what the file named,
-    and `ended` the parameters that the step ended with, None where that is not known.
+    `aim` the plan's, and `ended` the parameters that the step ended with, None where that is not known;
+    `edited` says that a person's edits of the network came with this step.
     """
 
     parameters: int
@@ -57,7 +58,9 @@ class Point:
     plateaus: int = 0
     best: float | None = None
     target: Mapping[str, float] | None = None
+    aim: float | None = None
     ended: int | None = None
+    edited: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,14 @@ def plan(points: Sequence[Point], target: Target, neuron: float = 0.0, random_re
     sizes = [size_of(point.parameters, point.macs, target) for point in points]
     limit = math.inf if target.params is None and target.macs is None else 1.0
     now, aim = sizes[-1], _toward(sizes[-1], limit)
-    within = max(WITHIN * now, neuron / 2)
     met = [] if target.accuracy is None else _met(points, target.accuracy)
     if any(met):
         aim = min(_while_it_holds(sizes, met, _failures(points, met)), aim)
-        is_there = abs(aim - now) <= within
+    held = _held(points)
+    if held is not None and abs(held - now) <= TURNOVER * held and sorted((now, aim, held))[1] == aim:
+        aim, is_there = held, True  # nothing else is wanted than what it was
     else:
-        is_there = abs(limit - now) <= (max(TURNOVER, within) if _was_there(points) else within)
+        is_there = abs(aim - now) <= max(WITHIN * now, neuron / 2)
     mode: Mode = "hold" if is_there else "grow" if aim > now else "shrink"
     rate = _rate([*points[:-1], replace(points[-1], mode=mode)], target)
     kept = (1.0 - random_remove * rate) ** 2  # parameters go about with the square of the widths
@@ -127,7 +131,8 @@ def _witnesses(points: Sequence[Point], target: Target) -> list[Point]:
     held = sorted((n for n in old if met[n]), key=lambda n: (sizes[n] <= now, sizes[n]))
     too_small = sorted((n for n in old if failed[n]), key=lambda n: (sizes[n] > now, -sizes[n]))
     return [
-        replace(points[n], mode=None, loss=None, target=None, ended=None) for n in (*held[:1], *too_small[:1])
+        replace(points[n], mode=None, loss=None, target=None, ended=None, edited=False)
+        for n in (*held[:1], *too_small[:1])
     ]
 
 
@@ -179,11 +184,12 @@ def _failures(points: Sequence[Point], met: Sequence[bool]) -> list[bool]:
     """Whether each point says that its size is too small.
 
     What failed before the accuracy was met for the first time had been trained too little, and says nothing;
-    nor does what recovered in the step after.
+    nor does what recovered in the step after, or was not measured since the target named no accuracy.
     """
     first = met.index(True)
     recovered = [p.mode == "hold" and after for p, after in zip(points, [*met[1:], False], strict=True)]
-    return [n > first and not ok and not recovered[n] for n, ok in enumerate(met)]
+    missed = [p.accuracy is not None and not ok for p, ok in zip(points, met, strict=True)]
+    return [n > first and missed[n] and not recovered[n] for n in range(len(points))]
 
 
 def _while_it_holds(sizes: Sequence[float], met: Sequence[bool], failed: Sequence[bool]) -> float:
@@ -203,13 +209,17 @@ def _while_it_holds(sizes: Sequence[float], met: Sequence[bool], failed: Sequenc
     return middle if middle > now * (1.0 + WITHIN) else enough
 
 
-def _was_there(points: Sequence[Point]) -> bool:
-    """Whether the step before held the size, and nobody steered since."""
-    return len(points) > 1 and points[-2].mode == "hold" and not _is_steered(*points[-2:])
+def _held(points: Sequence[Point]) -> float | None:
+    """The size that the step before held, if it did and nobody steered since."""
+    if len(points) < 2 or points[-2].mode != "hold" or _is_steered(*points[-2:]):
+        return None
+    return points[-2].aim
 
 
-def _is_steered(before: Point, point: Point) -> bool:
-    """Whether a person has changed the target, or the size of the network, between two steps."""
+def _is_steered(before: Point | None, point: Point) -> bool:
+    """Whether a person has changed the target, or the network, between two steps."""
+    if before is None or point.edited:
+        return point.edited
     is_known = before.target is not None and point.target is not None
     return (is_known and before.target != point.target) or before.ended not in (None, point.parameters)
 
@@ -227,7 +237,7 @@ def _plateaus(points: Sequence[Point], target: Target) -> tuple[int, float | Non
     reached with: the way down from there forgets nothing.
     """
     plateaus, best = (points[0].plateaus, points[0].best) if points else (0, None)
-    for before, point in zip([*points[:1], *points], points, strict=False):
+    for before, point in zip([None, *points], points, strict=False):
         if _is_steered(before, point) or point.mode == "grow" or _is_beyond(point, target):
             plateaus, best = 0, None
         if point.mode is None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nhnas.compiler.fade_plan import with_nested
 from nhnas.compiler.history import lineage
 from nhnas.compiler.store import Snapshot, load_snapshot
 from nhnas.log import history
@@ -23,6 +24,7 @@ from nhnas.policy_step import POLICY, leavers
 from nhnas.report import Silent
 from nhnas.search.choose import choose
 from nhnas.search.cost import neuron_costs
+from nhnas.search.neuron_edits import removals
 from nhnas.search.policy import (
     FIRST_GROWTH,
     GROWTH,
@@ -39,6 +41,7 @@ from nhnas.search.policy import (
     remembered,
     size_of,
 )
+from nhnas.spec.apply import apply
 from nhnas.spec.canonical import from_canonical
 from nhnas.spec.config import Search, Target
 from nhnas.spec.document import parse_document, read_document
@@ -237,7 +240,7 @@ def test_half_a_neuron_is_how_near_it_comes() -> None:
     assert ["grow", "grow", "hold", "hold", "shrink", "shrink"] == found
 
 
-RESTING = [Point(1000, 0, None, "hold", 1.0, target={"params": 1000}, ended=1000)] * 9
+RESTING = [Point(1000, 0, None, "hold", 1.0, target={"params": 1000}, aim=1.0, ended=1000)] * 9
 """So many plateaus that the rate is the least there is."""
 
 
@@ -273,7 +276,9 @@ def test_another_target_is_approached_at_the_whole_rate(limit: int) -> None:
 def test_a_network_edited_by_hand_learns_at_the_whole_rate() -> None:
     """Where it is not as large as the last step left it, what a person put in has everything to learn."""
     found = [plan([*RESTING, Point(size, 0)], PARAMS) for size in (1000, 1020, 1100)]
-    assert [("hold", LEAST_RATE), ("hold", 1.0), ("shrink", 1.0)] == [(f.mode, f.rate) for f in found]
+    found.append(plan([*RESTING, Point(1000, 0, edited=True)], PARAMS))
+    expected = [("hold", LEAST_RATE), ("hold", 1.0), ("shrink", 1.0), ("hold", 1.0)]
+    assert expected == [(chosen.mode, chosen.rate) for chosen in found]
 
 
 def test_a_network_that_was_there_is_put_right_without_forgetting() -> None:
@@ -298,28 +303,72 @@ def test_growth_makes_up_for_what_leaves_at_random(share: float, grown: float) -
 
 
 STEPS = st.tuples(
-    st.sampled_from([None, 0.99, 1.0, 1.01]),
-    st.sampled_from(["hold", "hold", "hold", "grow", "shrink"]),
-    st.sampled_from([900, 1000, 1000, 1000, 1200]),
+    st.sampled_from([None, 0.98, 0.99, 1.0, 1.01]),
+    st.sampled_from(["hold", "hold", "hold", "hold", "grow", "shrink"]),
+    st.sampled_from([900, 999, 1000, 1000, 1001, 1200]),
     st.sampled_from([500, *[1000] * 9]),
-    st.booleans(),
+    st.sampled_from([*[""] * 9, "applied", "by hand"]),
 )
 
 
 @LAW
 @given(steps=st.lists(STEPS, max_size=3 * MEMORY))
 def test_what_is_remembered_gives_the_same_rate(
-    steps: list[tuple[float | None, Mode, int, int, bool]],
+    steps: list[tuple[float | None, Mode, int, int, str]],
 ) -> None:
     """With steered, grown, shrunk and held steps in any order: as if no step had been forgotten."""
     every, kept = list[Point](), list[Point]()
-    for loss, mode, size, limit, edited in steps:
-        target = Target(params=limit)
-        done = Point(size, 0, None, mode, loss, target={"params": limit}, ended=size + edited)
+    sizes = [size for _, _, size, _, _ in steps]
+    for (loss, mode, size, limit, edit), after in zip(steps, [*sizes, 1000][1:], strict=True):
+        named, ended = {"params": limit}, after + (edit == "applied")
+        done = Point(size, 0, None, mode, loss, target=named, ended=ended, edited=edit == "by hand")
         every.append(done)
-        kept = remembered([*kept, done], target)
-        now = Point(size, 0, target={"params": 1000})
+        kept = remembered([*kept, done], Target(params=limit))
+        now = Point(after, 0, target={"params": 1000})
         assert plan([*every, now], PARAMS).rate == plan([*kept, now], PARAMS).rate
+
+
+def test_sizes_that_wobble_stay_at_rest() -> None:
+    """Nobody steered where each step ends with a neuron more or less than it began with."""
+    points, loss = list[Point](), 1.0
+    for step in range(4 * MEMORY):
+        size = 1000 + step % 2
+        now = Point(size, 0, target={"params": 1000})
+        chosen = plan([*points, now], PARAMS)
+        loss *= 0.98 if step > MEMORY / 2 else 1.0  # steady progress makes no new plateaus
+        done = replace(now, mode=chosen.mode, loss=loss, aim=chosen.aim, ended=1001 - step % 2)
+        points = remembered([*points, done], PARAMS)
+        assert step < MEMORY / 2 or LEAST_RATE == chosen.rate, step
+
+
+def test_steps_without_an_accuracy_have_not_failed() -> None:
+    """While the target named none nothing was measured: the way down is open as if they had not been."""
+    target = Target(accuracy=0.9)
+    interlude = [Point(1000, 0, None, "hold", 1.0) for _ in range(6)]
+    found = plan([Point(1000, 0, 0.95, "hold", 1.0), *interlude, Point(1000, 0, 0.95)], target)
+    assert ("shrink", 800.0) == (found.mode, found.aim)
+
+
+@pytest.mark.parametrize(
+    ("size", "accuracy", "expected"),
+    [
+        (690, 0.95, ("hold", 700.0, LEAST_RATE)),
+        (650, 0.85, ("hold", 700.0, LEAST_RATE)),
+        (705, 0.95, ("hold", 700.0, LEAST_RATE)),
+        (650, 0.95, ("shrink", 520.0, LEAST_RATE)),  # smaller than what failed, and it holds: that is news
+        (550, 0.85, ("hold", 550.0, LEAST_RATE)),  # too far off; a step to recover, as ever
+    ],
+)
+def test_a_size_that_holds_an_accuracy_is_kept_where_some_leave_at_random(
+    size: int, accuracy: float, expected: tuple[Mode, float, float]
+) -> None:
+    """What went at random is put back, at the low rate, whether or not the accuracy went with it."""
+    named = {"accuracy": 0.9}
+    held = Point(700, 0, 0.95, "hold", 1.0, target=named, aim=700.0, ended=700)
+    failed = replace(held, parameters=680, accuracy=0.85, mode="grow")
+    points = [held, failed, *[held] * 9, replace(held, ended=size), Point(size, 0, accuracy, target=named)]
+    found = plan(points, Target(accuracy=0.9))
+    assert expected == (found.mode, found.aim, found.rate)
 
 
 @pytest.mark.parametrize(
@@ -403,7 +452,8 @@ def test_a_target_that_is_lowered_by_hand_is_followed_down(tmp_path: Path) -> No
     tiny.run(spec, report, steps=5)
     sizes = [record["parameters"] for record in history(spec)]
     assert sizes[5] > 870
-    assert abs(sizes[-1] / 500 - 1.0) <= WITHIN, sizes
+    neuron = max(neuron_costs(architectures(spec)[-1], "params").values())
+    assert abs(sizes[-1] - 500) <= max(WITHIN * 500, neuron), sizes
     assert sorted(sizes[5:8], reverse=True) == sizes[5:8]
     said = [
         line for line in report.lines if line.startswith("settings changed since version 6: search.target")
@@ -468,6 +518,48 @@ def test_a_search_that_loses_neurons_at_random_comes_to_rest(tmp_path: Path) -> 
     assert 0.35 > rates[-1]
     sizes = [record["parameters"] for record in records[there:]]
     assert all(720 < size < 930 for size in sizes), sizes
+
+
+def test_an_edit_by_hand_is_in_the_record(tmp_path: Path) -> None:
+    """Of anything but names; the sizes that the steps end with are those of their versions."""
+    spec = auto(tmp_path)
+    edited = []
+    for old, new in (("points", "points"), ("# neurons grow here", "# here"), ("name: head", "name: top")):
+        spec.write_text(spec.read_text().replace(old, new))
+        tiny.step(spec)
+        edited.append(snapshot_of(spec).state["exact"][POLICY][-1]["edited"])
+    tiny.edit(spec, "op: dense\n", "op: dense\n    act: tanh\n")
+    tiny.step(spec)
+    points = snapshot_of(spec).state["exact"][POLICY]
+    assert [False, False, False, True] == [*edited, points[-1]["edited"]]
+    assert [record["parameters"] for record in history(spec)] == [point["ended"] for point in points]
+
+
+def test_no_more_leave_at_random_than_the_size_can_spare() -> None:
+    """A neuron of the two that a residual with much inside has would take all of that along."""
+    text = tiny.DENSE.replace("hidden: 3", "hidden: 2\n      first: {residual: {hidden: 20}}")
+    arch = parse_document(text.encode()).architecture
+    values = {key: np.ones(site.neurons) for key, site in sites(arch).items() if site.open}
+    size, lost = measure(arch).parameters, 0
+    for seed in range(30):
+
+        def pick(number: int, settings: Search, seed: int = seed) -> dict[str, tuple[int, ...]]:
+            return with_nested(
+                arch, choose(values, number, settings, keep_one=frozenset({"block.width"}), seed=seed)
+            )
+
+        search = Search(policy="auto", target=Target(params=1000), random_remove=0.2)
+        work = SimpleNamespace(
+            arch=arch,
+            search=search,
+            facts={POLICY: {"aim": 0.95 * size / 1000, "add": 0, "rate": 1.0}},
+            context=SimpleNamespace(report=Silent()),
+        )
+        alone = pick(0, search.model_copy(update={"threshold_max": math.inf}))
+        lost += measure(apply(arch, removals(arch, alone))).parameters < 0.855 * size
+        left = measure(apply(arch, removals(arch, leavers(cast(Work, work), pick)))).parameters
+        assert 0.855 * size <= left, seed
+    assert lost > 5
 
 
 def test_a_coarse_network_comes_to_rest(tmp_path: Path) -> None:

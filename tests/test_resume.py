@@ -219,7 +219,7 @@ def test_a_stopped_command_says_so_and_goes_on(number: signal.Signals, code: int
         (
             "lr: 0.05",
             "lr: 0.02",
-            "settings edited meanwhile hold from the next version on: train.lr 0.05 → 0.02",
+            "settings edited meanwhile are read from the next version on: train.lr 0.05 → 0.02",
         ),
         ("note: the end", "note: an end", None),
     ],

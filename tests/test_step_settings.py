@@ -66,7 +66,7 @@ def test_an_edit_that_the_schedule_hides_is_told(command: Command, tmp_path: Pat
     tiny.edit(spec, "lr: 0.05", "lr: 0.02")
     command(spec, second)
     changed = "settings changed since version 1: search.add 8 → 7, train.lr 0.05 → 0.02"
-    hidden = "search.schedule sets add 3, lr 0.5 until epoch 9, before which your change is not used"
+    hidden = "search.schedule sets add 3, lr 0.5 until epoch 9, and goes before your change"
     assert [changed, hidden] == _about_settings(second)
     assert 0.5 == rate_of(spec, 0)
 

@@ -61,7 +61,7 @@ def leavers(work: Work, pick: Callable[[int, Search], Leavers]) -> Leavers:
     `pick` says which a number of them are. `threshold_max` does not hold any back; `threshold_min` takes none
     that the size needs, or a network that learned all there is would lose every newcomer again, for ever.
     `random_remove` falls with the rate, as all exchange does: the network comes to rest. Where it would take
-    more than half a turnover of the size (the last but one of a residual, say, with all inside), less of it holds.
+    more than half a turnover of the size (the last but one of a residual, with all inside), less of it holds.
     """
     target, record = _target(work), work.facts[POLICY]
     settings = work.search.model_copy(update={"add_to_remove": 1.0, "threshold_max": float("inf")})

@@ -33,7 +33,7 @@ from nhnas.trainer.datasets import check_fits, load_dataset
 from nhnas.trainer.evaluate import outputs_of, spread
 from nhnas.trainer.loop import Progress
 from nhnas.trainer.numerics import Numerics, choose_numerics, use_numerics
-from nhnas.work import OPTIMIZER, WEIGHTS, Context, Work, make_engine
+from nhnas.work import OPTIMIZER, WEIGHTS, Context, Work, make_engine, moved_text
 
 GROWING = ("step", "run")
 """Commands that measure how to compute when the network has grown."""
@@ -93,7 +93,7 @@ def begin(context: Context, base: Base, goal: dict[str, Any], version: int) -> W
 
 def _tell(work: Work, context: Context) -> None:
     """That, and how far, the outputs moved when the weights were carried over to a person's edits."""
-    moved = [f"largest |Δoutput| {c['max_change']:.1e} over {c['samples']} samples" for c in work.changes]
+    moved = [moved_text(change, is_classification=False) for change in work.changes]
     told = "; ".join([f"carried the weights over to your edits: {edits_text(work.edits)}", *moved])
     context.report.say(told)
 

@@ -64,13 +64,13 @@ def leavers(work: Work, pick: Callable[[int, Search], Leavers]) -> Leavers:
     more than half a turnover of the size (the last but one of a residual, with all inside), less of it holds.
     """
     target, record = _target(work), work.facts[POLICY]
-    settings = work.search.model_copy(update={"add_to_remove": 1.0, "threshold_max": float("inf")})
+    random = work.search.random_remove * record["rate"]
+    others = {"add_to_remove": 1.0, "threshold_max": float("inf"), "random_remove": random}
+    settings = work.search.model_copy(update=others)
 
     def size_without(number: int) -> float:
         return _size(apply(work.arch, removals(work.arch, pick(number, settings))), target)
 
-    random = work.search.random_remove * record["rate"]
-    settings = settings.model_copy(update={"random_remove": random})
     if size_without(0) < record["aim"]:
         settings = settings.model_copy(update={"threshold_min": NOBODY})
     while random and size_without(0) < record["aim"] * (1.0 - TURNOVER / 2.0):

@@ -3,8 +3,9 @@
 The size of a network is its parameters (or multiply-accumulates) in units of `search.target`, whichever is
 nearer to its limit where the target names both; with a target of accuracy alone it is the plain number of
 parameters and has no limit. A step grows to `Plan.grown`, trains, and gives up its least important neurons
-until it is at `Plan.aim`: so the size is met to a neuron, whatever the neurons cost that came and went, and
-`add_to_remove` is what follows from it. A plan is a function of the points alone, which are saved.
+until it is at `Plan.aim`: so the size is met to a neuron, whatever the neurons cost that came and went, but
+for those that leave at random; `add_to_remove` is what follows from it. A plan is a function of the file's
+settings and of the points, which are saved.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def plan(points: Sequence[Point], target: Target, neuron: float = 0.0, random_re
     if any(met):
         aim = min(_while_it_holds(sizes, met, _failures(points, met)), aim)
     held = _held(points)
-    if held is not None and abs(held - now) <= TURNOVER * held and sorted((now, aim, held))[1] == aim:
+    if held is not None and abs(held - now) <= TURNOVER * held and min(now, held) <= aim <= max(now, held):
         aim, is_there = held, True  # nothing else is wanted than what it was
     else:
         is_there = abs(aim - now) <= max(WITHIN * now, neuron / 2)
